@@ -1,0 +1,1 @@
+"""Triggers: decode, shared.dispatch, encode; nothing else."""

@@ -1,0 +1,1 @@
+"""The system: model, ports, agents, adapters, and the hop that ties them."""

@@ -1,0 +1,1 @@
+"""Decisions; no I/O except through ports, no clock, no randomness."""

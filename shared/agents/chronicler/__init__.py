@@ -1,0 +1,1 @@
+"""Phase 3: turn closed incidents into documents."""

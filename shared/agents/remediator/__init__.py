@@ -1,0 +1,1 @@
+"""Phase 2: ask, execute, verify, close."""

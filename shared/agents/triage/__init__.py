@@ -1,0 +1,1 @@
+"""Phase 2: from an incident to a cause and a recommended fix."""

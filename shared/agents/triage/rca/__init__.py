@@ -1,0 +1,1 @@
+"""Root cause analysis: gather, rank, state with evidence."""

@@ -1,0 +1,217 @@
+"""Everything that can be configured, with its meaning, unit and default.
+
+In: YAML, read by `load`. Out: frozen settings; adapter sections stay dictionaries until wiring validates them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from shared.model.signal import Severity
+
+Seconds = Annotated[float, Field(ge=0)]
+AdapterSection = dict[str, Any]
+
+
+class Section(BaseModel):
+    """Common to all sections: unknown settings are refused, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Portal(Section):
+    """The pages people open."""
+
+    base_url: str = Field(description="Address people reach the portal at; links in cards and tickets start with it.")
+    anonymous_read: bool = Field(
+        default=False, description="Let anybody who reaches the portal read it. Deciding always needs a sign-in."
+    )
+    keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Keys for senders, by source name. The key `default` opens every source and the JSON interface.",
+    )
+    session_secret: SecretStr = Field(description="Signs session cookies and CSRF tokens; at least 32 characters.")
+    session_hours: float = Field(default=12, gt=0, le=168, description="How long a sign-in lasts, in hours.")
+
+
+class PersonEntry(Section):
+    """A person known to the development sign-in."""
+
+    name: str = Field(description="Name to show.")
+    groups: list[str] = Field(default_factory=list, description="Groups the person belongs to.")
+
+
+class Service(Section):
+    """A service ARGUS looks after."""
+
+    environment: str = Field(default="production", description="Environment, such as `production`.")
+    owner: str = Field(default="", description="Team that owns the service.")
+    resources: list[str] = Field(
+        default_factory=list,
+        description="Names and ARM ids that alerts use for this service; matched case-insensitively as whole name, "
+        "as whole ARM id, or as the last part of one.",
+    )
+    assignment_group: str = Field(default="", description="Ticket group.")
+
+
+class ThresholdRule(Section):
+    """Fire when a metric crosses a line for a while."""
+
+    kind: Literal["threshold"]
+    metric: str = Field(description="Metric name of the samples.")
+    service: str = Field(default="", description="Only samples of this service; empty for every service.")
+    above: float | None = Field(default=None, description="Fire above this value.")
+    below: float | None = Field(default=None, description="Fire below this value.")
+    for_s: Seconds = Field(default=0, description="How long it must last before it fires, in seconds.")
+    resolve_s: Seconds = Field(default=0, description="How long it must be well before it resolves, in seconds.")
+    severity: Severity = Field(default=Severity.SEV2, description="Severity of the alert.")
+    summary: str = Field(default="", description="One sentence for people.")
+
+
+class BurnRateRule(Section):
+    """Fire when the error budget burns too fast in a long and a short window (Google SRE Workbook, ch. 5)."""
+
+    kind: Literal["burn_rate"]
+    errors: str = Field(description="Metric name of failed requests, a growing counter.")
+    total: str = Field(description="Metric name of all requests, a growing counter.")
+    service: str = Field(default="", description="Only samples of this service; empty for every service.")
+    objective: float = Field(gt=0, lt=1, description="Target ratio of good requests, such as 0.999.")
+    long_window_s: Seconds = Field(description="Long window, in seconds.")
+    short_window_s: Seconds = Field(description="Short window, in seconds.")
+    burn: float = Field(gt=0, description="Fire when the budget burns at least this many times too fast in both.")
+    min_requests: int = Field(default=10, ge=1, description="Fewer requests in the long window judge nothing.")
+    severity: Severity = Field(default=Severity.SEV2, description="Severity of the alert.")
+    summary: str = Field(default="", description="One sentence for people.")
+
+
+Rule = Annotated[ThresholdRule | BurnRateRule, Field(discriminator="kind")]
+
+
+class Maintenance(Section):
+    """A planned window in which alerts open no incident."""
+
+    service: str = Field(description="Service in maintenance; `*` for all.")
+    start: str = Field(description="Beginning, ISO 8601 with zone.")
+    end: str = Field(description="End, ISO 8601 with zone.")
+    reason: str = Field(default="", description="Why, for people.")
+
+
+class Routing(Section):
+    """How alerts become incidents."""
+
+    group_by: list[str] = Field(
+        default_factory=lambda: ["service", "environment"],
+        description="Alerts alike in these become one incident: `service`, `environment`, `name`, `resource`, `source` "
+        "or any label.",
+    )
+    incident_severities: list[Severity] = Field(
+        default_factory=lambda: [Severity.SEV0, Severity.SEV1, Severity.SEV2, Severity.SEV3],
+        description="Severities that open an incident; others are listed.",
+    )
+    maintenance: list[Maintenance] = Field(default_factory=list, description="Planned windows.")
+
+
+class Notify(Section):
+    """Who is told of what."""
+
+    channels: list[str] = Field(default_factory=list, description="Channels that hear of every incident.")
+    approvals: list[str] = Field(default_factory=list, description="Channels for approval cards; empty: `channels`.")
+
+
+class Approvals(Section):
+    """Who decides, and for how long the question stands."""
+
+    group: str = Field(default="oncall", description="Group whose members may decide.")
+    needed: int = Field(default=1, ge=1, le=5, description="How many approvals it takes.")
+    expires_s: Seconds = Field(default=3600, gt=0, description="After this silence it expires, in seconds.")
+    poll_s: Seconds = Field(default=60, ge=1, description="The wait reads the store at least this often, in seconds.")
+
+
+class Execution(Section):
+    """Guardrails of the executor."""
+
+    kill_switch: bool = Field(default=False, description="Nothing is executed while this is true.")
+    cooldown_s: Seconds = Field(default=300, description="Rest between two actions on one target, in seconds.")
+    max_attempts: int = Field(default=2, ge=1, description="Actions on one target within `attempt_window_s`.")
+    attempt_window_s: Seconds = Field(default=3600, gt=0, description="Window of `max_attempts`, in seconds.")
+    lease_s: Seconds = Field(default=660, gt=0, description="How long a target is held by one action, in seconds.")
+
+
+class Closing(Section):
+    """When an incident is over."""
+
+    recovery_s: Seconds = Field(default=600, gt=0, description="All readings must be good this long, in seconds.")
+    check_every_s: Seconds = Field(default=60, gt=0, description="Time between readings, in seconds.")
+    stale_s: Seconds = Field(default=300, gt=0, description="A reading older than this is unknown, in seconds.")
+    give_up_s: Seconds = Field(default=86_400, gt=0, description="Re-measuring ends after this; a person is told.")
+    settle_s: Seconds = Field(default=20, ge=20, description="Rest before the group is free again (rule C1), seconds.")
+
+
+class Investigation(Section):
+    """How the cause is looked for."""
+
+    baseline_s: Seconds = Field(default=3600, gt=0, description="How far before the onset the evidence begins.")
+    timeout_s: Seconds = Field(default=20, gt=0, description="A source that is later than this is left out.")
+    parallel: int = Field(default=8, ge=1, le=32, description="Sources asked at once.")
+
+
+class KnowledgeSettings(Section):
+    """Where documents come from and go."""
+
+    runbooks: str = Field(default="runbooks", description="Folder of runbooks, relative to the application.")
+    learned: str = Field(default="", description="Folder of a Git repository with learned runbooks; read as well.")
+    publish_to: list[str] = Field(default_factory=list, description="Destinations, by name.")
+    min_score: float = Field(default=0.15, ge=0, le=1, description="A runbook that matches less is not offered.")
+
+
+class Host(Section):
+    """What the hosting platform promises."""
+
+    function_timeout_s: Seconds = Field(default=600, gt=0, description="Function time-out of host.json, in seconds.")
+    retry_hours: float = Field(default=24, gt=0, description="Attempts end in quarantine after this (rule H10), hours.")
+
+
+class StoreSettings(Section):
+    """Where rows are kept."""
+
+    kind: str = Field(default="sqlite", description="Registered store.")
+    settings: AdapterSection = Field(default_factory=dict, description="The store's own settings.")
+
+
+class Policy(Section):
+    """What the conductor lets through."""
+
+    hold: list[str] = Field(default_factory=list, description="Micro-agents whose events wait until released.")
+    hold_s: Seconds = Field(default=3600, gt=0, description="A held event is looked at again after this, in seconds.")
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    tenant: Literal["default"] = Field(default="default", description="There is one tenant.")
+    portal: Portal
+    people: dict[str, PersonEntry] = Field(default_factory=dict, description="People of the development sign-in.")
+    services: dict[str, Service] = Field(default_factory=dict, description="Services, by name.")
+    sources: dict[str, AdapterSection] = Field(
+        default_factory=dict, description="Webhook sources, by name; the name is the last part of their address."
+    )
+    pollers: dict[str, AdapterSection] = Field(default_factory=dict, description="Targets asked on a timer, by name.")
+    rules: dict[str, Rule] = Field(default_factory=dict, description="Rules over samples, by id.")
+    routing: Routing = Field(default_factory=Routing)
+    channels: dict[str, AdapterSection] = Field(default_factory=dict, description="Notification channels, by name.")
+    notify: Notify = Field(default_factory=Notify)
+    ticketing: dict[str, AdapterSection] = Field(default_factory=dict, description="Ticket systems, by name.")
+    knowledge: KnowledgeSettings = Field(default_factory=KnowledgeSettings)
+    destinations: dict[str, AdapterSection] = Field(default_factory=dict, description="Where documents go, by name.")
+    evidence: dict[str, AdapterSection] = Field(default_factory=dict, description="Evidence sources, by name.")
+    investigation: Investigation = Field(default_factory=Investigation)
+    actions: dict[str, AdapterSection] = Field(default_factory=dict, description="Actions, by name.")
+    approvals: Approvals = Field(default_factory=Approvals)
+    execution: Execution = Field(default_factory=Execution)
+    closing: Closing = Field(default_factory=Closing)
+    policy: Policy = Field(default_factory=Policy)
+    host: Host = Field(default_factory=Host)
+    store: StoreSettings = Field(default_factory=StoreSettings)

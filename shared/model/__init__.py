@@ -1,0 +1,1 @@
+"""Types only, standard library only; start with `pipeline`."""

@@ -1,0 +1,28 @@
+"""Role: wait for people, for days if need be.
+
+In: approval ids. Out: nothing; the decision is written by the wait itself (rules D1 to D3).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Waits(Protocol):
+    """Starts, wakes and cancels waits. The instance id is the approval id."""
+
+    def start(self, approval_id: str) -> None:
+        """Start the wait; starting one that exists is no error.
+
+        Raises:
+            TransientError: nobody can start waits here right now; the sweep tries again.
+        """
+        ...
+
+    def wake(self, approval_id: str) -> None:
+        """Tell the wait to read the store; a missing or finished wait is no error."""
+        ...
+
+    def cancel(self, approval_id: str, reason: str) -> None:
+        """End the wait; a missing or finished one is no error."""
+        ...

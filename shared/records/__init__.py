@@ -1,0 +1,1 @@
+"""How rows of each table look, and the few operations on them."""
