@@ -150,6 +150,28 @@ def _build_time(data: object, where: str) -> datetime:
 
 def encode_event(event: ev.Event) -> bytes:
     """The CloudEvents JSON of an event (rule M1)."""
+    return _encode(event, "data", to_json(event.data))
+
+
+def encode_reference(event: ev.Event, reference: str) -> bytes:
+    """The same envelope with a reference into ``payloads`` instead of the data (rule M5)."""
+    return _encode(event, "dataref", reference)
+
+
+def reference_of(body: bytes) -> str:
+    """The reference of an envelope whose data is kept in ``payloads``; empty when it carries its data."""
+    if b'"dataref":' not in body[:2048]:
+        return ""
+    envelope = json.loads(body)
+    return str(envelope.get("dataref", "")) if isinstance(envelope, dict) and "data" not in envelope else ""
+
+
+def attempt_of(body: bytes) -> int:
+    """The attempt of an envelope that carries a reference."""
+    return int(json.loads(body).get("attempt", 0))
+
+
+def _encode(event: ev.Event, member: str, content: object) -> bytes:
     envelope = {
         "specversion": SPEC_VERSION,
         "id": event.id,
@@ -160,7 +182,7 @@ def encode_event(event: ev.Event) -> bytes:
         "datacontenttype": "application/json",
         "traceparent": event.traceparent,
         "attempt": event.attempt,
-        "data": to_json(event.data),
+        member: content,
     }
     if event.not_before is not None:
         envelope["notbefore"] = event.not_before.isoformat()

@@ -11,6 +11,7 @@ from shared.ports.bus import Bus
 from shared.ports.channel import Channel
 from shared.ports.evidence import Investigator
 from shared.ports.knowledge import Knowledge
+from shared.ports.library import Library
 from shared.ports.source import Poller, Source
 from shared.ports.store import Store
 from shared.ports.ticketing import Ticketing
@@ -30,6 +31,7 @@ class Ports:
     bus: Bus
     waits: Waits
     investigator: Investigator
+    library: Library
     sources: Mapping[str, Source]
     pollers: Mapping[str, Poller]
     channels: Mapping[str, Channel]

@@ -1,11 +1,41 @@
 """Role: wait for people, for days if need be.
 
-In: approval ids. Out: nothing; the decision is written by the wait itself (rules D1 to D3).
+In: approval ids, and the steps of a wait. Out: nothing; the decision is written by the wait itself (rules D1 to D3).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask the store whether it is decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait for a vote, but no longer than until ``until``."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Enact:
+    """Carry the decision into the incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the store said: decided or not, and when to look again."""
+
+    decided: bool
+    wake_at: datetime
+
+
+Step = Look | Sleep | Enact
 
 
 class Waits(Protocol):

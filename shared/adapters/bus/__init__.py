@@ -1,0 +1,1 @@
+"""Buses. There is one: Service Bus, in Azure or on loopback."""

@@ -1,0 +1,1 @@
+"""Waits for people. There is one: Durable Functions."""

@@ -1,0 +1,58 @@
+# make demo | make test | make up | make check          (everything lives in .venv and .argus)
+PYTHON ?= python3
+PYTHON313 ?= python3.13
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: demo up test check check-313 format pages clean help
+
+help:
+	@echo "make demo    play one incident through the whole loop (ARGS=--wait leaves the approval to you)"
+	@echo "make up      keep the stack running until Ctrl-C (APPS=3: edge, core and exec apart)"
+	@echo "make test    install and run all tests"
+	@echo "make check   format, lint, types, import contracts, tests with coverage gates"
+	@echo "make check-313   the tests again on Python 3.13 (PYTHON313=/path/to/python3.13)"
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not here; ARGUS needs Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: ARGUS needs Python 3.11 or newer; set PYTHON=/path/to/it"; exit 1; }
+	@echo "installing into $(VENV) (about a minute, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install $(PIP_FLAGS) -r requirements-dev.txt
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(PY) -m local demo $(ARGS)
+
+up: $(STAMP)
+	@exec $(PY) -m local up $(ARGS)
+
+test: $(STAMP)
+	$(PY) -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report --include='shared/*,functions/*' --fail-under=90
+	$(PY) -m coverage report --include='local/*,argus/*' --fail-under=85
+
+check-313:
+	@command -v $(PYTHON313) >/dev/null || { echo "error: $(PYTHON313) is not here; set PYTHON313=/path/to/python3.13"; exit 1; }
+	$(MAKE) test PYTHON=$(PYTHON313) VENV=.venv-313 PY=.venv-313/bin/python STAMP=.venv-313/.installed
+
+format: $(STAMP)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+pages: $(STAMP)
+	$(PY) -m local pages
+
+clean:
+	rm -rf $(VENV) .venv-313 .argus .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

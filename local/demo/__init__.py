@@ -1,0 +1,1 @@
+"""The demo: its shop and its script."""

@@ -1,0 +1,1 @@
+"""Local Functions host: runs an unchanged `function_app.py` with its HTTP, timer, queue and Durable triggers."""

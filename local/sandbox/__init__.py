@@ -1,0 +1,1 @@
+"""Stand-ins for Teams, a webhook receiver, ServiceNow and Confluence, as strict as the vendors."""

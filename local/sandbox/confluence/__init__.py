@@ -1,0 +1,1 @@
+"""The Confluence Cloud stand-in: pages in v2, labels and attachments in v1."""

@@ -1,0 +1,1 @@
+"""The ServiceNow stand-in: Table API, business rules, encoded queries."""

@@ -1,0 +1,1 @@
+"""A Service Bus broker on loopback for the unmodified azure-servicebus SDK, kept in SQLite."""

@@ -1,0 +1,338 @@
+"""The semantics of one queue and its dead-letter sub-queue, without I/O and without a clock.
+
+In: operations and ``now_ms`` (milliseconds since the epoch). Out: messages, outcomes and ``Journal`` writes.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+from uuid import UUID, uuid4
+
+from local.servicebus.errors import AmqpError, Condition
+from local.servicebus.sections import Message
+
+FOREVER_MS = 253_402_300_800_000  # the year 10000
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """What the semantics need of a queue's settings, in milliseconds; not checked against Azure's limits."""
+
+    name: str
+    lock_ms: int
+    max_delivery_count: int
+    default_ttl_ms: int | None
+    dead_letter_on_expiration: bool
+    dedup_window_ms: int | None
+
+
+@dataclass(slots=True)
+class Entry:
+    """A message in a queue. ``due_ms`` is set while it waits for its scheduled time."""
+
+    seq: int
+    first_seq: int
+    message: Message
+    enqueued_ms: int
+    ttl_ms: int | None
+    delivery_count: int = 0
+    due_ms: int | None = None
+    dead: bool = False
+
+    @property
+    def expires_ms(self) -> int:
+        """When its time to live ends; a dead-lettered message has none."""
+        return FOREVER_MS if self.ttl_ms is None or self.dead else self.enqueued_ms + self.ttl_ms
+
+
+@dataclass(slots=True)
+class Lock:
+    """A receiver's right to settle one message until a moment."""
+
+    token: UUID
+    entry: Entry
+    until_ms: int
+
+
+class Journal(Protocol):
+    """Where a queue writes what must survive; nothing is acknowledged before it is committed."""
+
+    def put(self, queue: str, entry: Entry) -> None:
+        """Insert or replace the message with this sequence number."""
+
+    def drop(self, queue: str, seq: int) -> None:
+        """Delete a message."""
+
+    def remember(self, queue: str, key: bytes, seq: int, until_ms: int) -> None:
+        """Insert or replace a message id for duplicate detection."""
+
+    def forget(self, queue: str, key: bytes) -> None:
+        """Delete a message id."""
+
+    def sequence(self, queue: str, last: int) -> None:
+        """The highest sequence number given out so far."""
+
+
+class Queue:
+    """One queue, or, with ``dead`` true, the dead-letter sub-queue of ``parent``."""
+
+    def __init__(self, policy: QueuePolicy, journal: Journal, *, parent: "Queue | None" = None) -> None:
+        self.policy = policy
+        self._journal = journal
+        self.is_dead_letter = parent is not None
+        self.dead_letter = self if parent is not None else Queue(policy, journal, parent=self)
+        self._entries: dict[int, Entry] = {}
+        self._ready: list[int] = []
+        self._locks: dict[UUID, Lock] = {}
+        self._locked: dict[int, UUID] = {}
+        self._timers: list[tuple[int, int, UUID | None]] = []
+        self._ids: dict[bytes, tuple[int, int]] = {}
+        self._id_order: list[tuple[int, bytes]] = []
+        self._last_seq = 0
+
+    # --- starting
+
+    def restore(self, entries: Sequence[Entry], ids: Sequence[tuple[bytes, int, int]], last_seq: int) -> None:
+        """Take back what was kept; every lock has lapsed.
+
+        Args:
+            entries: messages of the queue and of its dead-letter sub-queue, in any order.
+            ids: message id, its sequence number, and until when it is remembered.
+            last_seq: the highest sequence number ever given out.
+        """
+        self._last_seq = last_seq
+        for entry in entries:
+            (self.dead_letter if entry.dead else self)._hold(entry)
+        for key, seq, until_ms in ids:
+            self._ids[key] = (seq, until_ms)
+            heapq.heappush(self._id_order, (until_ms, key))
+
+    # --- sending
+
+    def send(self, messages: Sequence[Message], now_ms: int) -> list[int]:
+        """Enqueue all messages; those with a scheduled time ahead wait for it; repeats are dropped.
+
+        Returns:
+            The sequence number of each message; for a repeat that of the first.
+        """
+        self._forget_ids(now_ms)
+        return [self._accept(message, now_ms) for message in messages]
+
+    def cancel(self, seqs: Sequence[int]) -> None:
+        """Take scheduled messages back, all or none.
+
+        Raises:
+            AmqpError: message-not-found; one of them is not waiting for its time.
+        """
+        for seq in seqs:
+            entry = self._entries.get(seq)
+            if entry is None or entry.due_ms is None:
+                raise AmqpError(Condition.MESSAGE_NOT_FOUND, f"no scheduled message with sequence number {seq}")
+        for seq in set(seqs):
+            self._remove(self._entries[seq])
+
+    # --- receiving
+
+    def lock_next(self, now_ms: int) -> Lock | None:
+        """Lock the oldest available message for one receiver, or None."""
+        entry = self._next(now_ms)
+        if entry is None:
+            return None
+        lock = Lock(uuid4(), entry, now_ms + self.policy.lock_ms)
+        self._locks[lock.token] = lock
+        self._locked[entry.seq] = lock.token
+        self._arm(lock.until_ms, entry.seq, lock.token)
+        return lock
+
+    def take_next(self, now_ms: int) -> Entry | None:
+        """Remove the oldest available message (receive and delete), or None."""
+        entry = self._next(now_ms)
+        if entry is not None:
+            self._remove(entry)
+        return entry
+
+    def complete(self, token: UUID, now_ms: int) -> None:
+        """The message is done; raises AmqpError(message-lock-lost)."""
+        self._remove(self._unlock(token, now_ms))
+
+    def abandon(self, token: UUID, now_ms: int) -> None:
+        """Give it back as a failed delivery; raises AmqpError(message-lock-lost)."""
+        self._fail(self._unlock(token, now_ms), now_ms)
+
+    def release(self, token: UUID, now_ms: int) -> None:
+        """Give it back without counting; raises AmqpError(message-lock-lost)."""
+        self._make_ready(self._unlock(token, now_ms), now_ms)
+
+    def reject(self, token: UUID, reason: str | None, description: str | None, now_ms: int) -> None:
+        """Move it to the dead-letter queue.
+
+        Raises:
+            AmqpError: message-lock-lost, or not-allowed in the dead-letter queue itself.
+        """
+        if self.is_dead_letter:
+            self.check(token, now_ms)
+            raise AmqpError(Condition.NOT_ALLOWED, "a message in the dead-letter queue cannot be dead-lettered")
+        self._bury(self._unlock(token, now_ms), reason, description)
+
+    def renew(self, token: UUID, now_ms: int) -> int:
+        """Lock it for the whole duration from now; returns the new end, raises AmqpError(message-lock-lost)."""
+        lock = self.check(token, now_ms)
+        lock.until_ms = now_ms + self.policy.lock_ms
+        self._arm(lock.until_ms, lock.entry.seq, token)
+        return lock.until_ms
+
+    def check(self, token: UUID, now_ms: int) -> Lock:
+        """The lock behind a token that still holds; raises AmqpError(message-lock-lost)."""
+        lock = self._locks.get(token)
+        if lock is None or lock.until_ms <= now_ms:
+            raise AmqpError(Condition.LOCK_LOST, "the lock supplied is invalid: it expired or was settled already")
+        return lock
+
+    # --- time
+
+    def advance(self, now_ms: int) -> None:
+        """Let everything happen that was due by now: locks expire, messages expire or become available."""
+        while self._timers and self._timers[0][0] <= now_ms:
+            _, seq, token = heapq.heappop(self._timers)
+            if token is not None:
+                self._expire_lock(token, now_ms)
+            elif (entry := self._entries.get(seq)) is not None and seq not in self._locked:
+                if entry.due_ms is not None and entry.due_ms <= now_ms:
+                    self._activate(entry, now_ms)
+                elif entry.due_ms is None:
+                    self._expire(entry, now_ms)
+        self._forget_ids(now_ms)
+
+    def next_due_ms(self) -> int | None:
+        """When ``advance`` has something to do next, or None."""
+        return self._timers[0][0] if self._timers else None
+
+    def counts(self, now_ms: int) -> dict[str, int | float]:
+        """Messages active (available), locked and scheduled, and the age in seconds of the oldest not scheduled."""
+        scheduled = sum(1 for entry in self._entries.values() if entry.due_ms is not None)
+        oldest = min((e.enqueued_ms for e in self._entries.values() if e.due_ms is None), default=now_ms)
+        active = len(self._entries) - scheduled - len(self._locks)
+        age_s = max(0, now_ms - oldest) / 1000
+        return {"active": active, "locked": len(self._locks), "scheduled": scheduled, "oldest_s": age_s}
+
+    # --- inside
+
+    def _accept(self, message: Message, now_ms: int) -> int:
+        key = message.dedup_key if self.policy.dedup_window_ms is not None else None
+        if key is not None and key in self._ids:
+            return self._ids[key][0]
+        seq = self._next_seq()
+        # Clients write 0 for "none"; a default of the queue is also the longest a message may ask for.
+        ttl_ms = min((ttl for ttl in (message.ttl_ms, self.policy.default_ttl_ms) if ttl), default=None)
+        due_ms = message.scheduled_ms if (message.scheduled_ms or 0) > now_ms else None
+        entry = Entry(seq, seq, message, now_ms, ttl_ms, due_ms=due_ms)
+        self._journal.put(self.policy.name, entry)
+        self._hold(entry)
+        if key is not None and self.policy.dedup_window_ms is not None:
+            until_ms = now_ms + self.policy.dedup_window_ms
+            self._ids[key] = (seq, until_ms)
+            heapq.heappush(self._id_order, (until_ms, key))
+            self._journal.remember(self.policy.name, key, seq, until_ms)
+        return seq
+
+    def _next_seq(self) -> int:
+        self._last_seq += 1
+        self._journal.sequence(self.policy.name, self._last_seq)
+        return self._last_seq
+
+    def _hold(self, entry: Entry) -> None:
+        self._entries[entry.seq] = entry
+        if entry.due_ms is not None:
+            self._arm(entry.due_ms, entry.seq)
+            return
+        heapq.heappush(self._ready, entry.seq)
+        if entry.expires_ms < FOREVER_MS:
+            self._arm(entry.expires_ms, entry.seq)
+
+    def _arm(self, when_ms: int, seq: int, token: UUID | None = None) -> None:
+        heapq.heappush(self._timers, _Timer((when_ms, seq, token)))
+
+    def _next(self, now_ms: int) -> Entry | None:
+        while self._ready:
+            entry = self._entries.get(heapq.heappop(self._ready))
+            if entry is None or entry.seq in self._locked or entry.due_ms is not None:
+                continue
+            if entry.expires_ms > now_ms:
+                return entry
+            self._expire(entry, now_ms)
+        return None
+
+    def _unlock(self, token: UUID, now_ms: int) -> Entry:
+        entry = self.check(token, now_ms).entry
+        self._clear(token)
+        return entry
+
+    def _clear(self, token: UUID) -> None:
+        lock = self._locks.pop(token)
+        del self._locked[lock.entry.seq]
+
+    def _expire_lock(self, token: UUID, now_ms: int) -> None:
+        lock = self._locks.get(token)
+        # A renewed lock has a later timer of its own; this one is a leftover.
+        if lock is not None and lock.until_ms <= now_ms:
+            self._clear(token)
+            self._fail(lock.entry, now_ms)
+
+    def _fail(self, entry: Entry, now_ms: int) -> None:
+        entry.delivery_count += 1
+        if not self.is_dead_letter and entry.delivery_count >= self.policy.max_delivery_count:
+            count = self.policy.max_delivery_count
+            what = f"Message could not be consumed after {count} delivery attempts."
+            self._bury(entry, "MaxDeliveryCountExceeded", what)
+            return
+        self._journal.put(self.policy.name, entry)
+        self._make_ready(entry, now_ms)
+
+    def _make_ready(self, entry: Entry, now_ms: int) -> None:
+        if entry.expires_ms <= now_ms:
+            self._expire(entry, now_ms)
+        else:
+            heapq.heappush(self._ready, entry.seq)
+
+    def _expire(self, entry: Entry, now_ms: int) -> None:
+        if entry.expires_ms > now_ms:
+            return
+        if self.policy.dead_letter_on_expiration:
+            self._bury(entry, "TTLExpiredException", "The message expired and was dead lettered.")
+        else:
+            self._remove(entry)
+
+    def _bury(self, entry: Entry, reason: str | None, description: str | None) -> None:
+        told = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
+        extra = {key: value for key, value in told.items() if value is not None}
+        message = entry.message.with_application_properties(extra) if extra else entry.message
+        buried = replace(entry, message=message, dead=True)
+        del self._entries[entry.seq]
+        self._journal.put(self.policy.name, buried)
+        self.dead_letter._hold(buried)
+
+    def _activate(self, entry: Entry, now_ms: int) -> None:
+        # As in Azure, a scheduled message is given its place in the queue only when its time has come.
+        self._remove(entry)
+        active = replace(entry, seq=self._next_seq(), due_ms=None, enqueued_ms=now_ms)
+        self._journal.put(self.policy.name, active)
+        self._hold(active)
+
+    def _remove(self, entry: Entry) -> None:
+        del self._entries[entry.seq]
+        self._journal.drop(self.policy.name, entry.seq)
+
+    def _forget_ids(self, now_ms: int) -> None:
+        while self._id_order and self._id_order[0][0] <= now_ms:
+            until_ms, key = heapq.heappop(self._id_order)
+            if self._ids.get(key, (0, 0))[1] == until_ms:
+                del self._ids[key]
+                self._journal.forget(self.policy.name, key)
+
+
+class _Timer(tuple[int, int, UUID | None]):
+    """A timer entry ordered by its time and sequence number alone, as None and UUID do not compare."""
+
+    def __lt__(self, other: tuple[object, ...]) -> bool:
+        return self[:2] < other[:2]

@@ -1,0 +1,121 @@
+"""Where the stack keeps things, and on which ports it listens.
+
+In: a data folder. Out: paths, ports that stay the same over restarts, and secrets made once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+USUAL_PORTS = {
+    "http": 7071,
+    "sandbox": 7080,
+    "servicebus": 5690,
+    "stats": 5691,
+    "shop": 7090,
+    "core": 7072,
+    "exec": 7073,
+}
+SECRET_NAMES = (
+    "ARGUS_SESSION_SECRET",
+    "ARGUS_KEY_DEFAULT",
+    "ARGUS_KEY_AZURE_MONITOR",
+    "ARGUS_KEY_ALERTMANAGER",
+    "ARGUS_SHOP_DEPLOY_SECRET",
+    "ARGUS_SERVICEBUS_KEY",
+    "ARGUS_SANDBOX_TEAMS_SIG",
+    "ARGUS_SANDBOX_SERVICENOW_TOKEN",
+    "ARGUS_SANDBOX_CONFLUENCE_TOKEN",
+    "ARGUS_SANDBOX_WEBHOOK_SECRET",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Paths under one data folder."""
+
+    data: Path
+
+    @property
+    def up_file(self) -> Path:
+        """What scripts read to find the stack."""
+        return self.data / "up.json"
+
+    @property
+    def settings_file(self) -> Path:
+        """Environment of the hosts, like local.settings.json; holds secrets, so only its owner may read it."""
+        return self.data / "settings.json"
+
+    @property
+    def logs(self) -> Path:
+        """One log file per process."""
+        return self.data / "logs"
+
+    @property
+    def hops(self) -> Path:
+        """One JSON line per hop."""
+        return self.data / "logs" / "hops.jsonl"
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(path.suffix + ".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(content)
+    partial.replace(path)
+
+
+def load_secrets(places: Places) -> dict[str, str]:
+    """Secrets of this stack, made at the first start and kept, so that links and sessions survive a restart."""
+    path = places.data / "secrets.json"
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    missing = [name for name in SECRET_NAMES if name not in known]
+    if missing:
+        known |= {name: secrets.token_urlsafe(32) for name in missing}
+        write_private(path, json.dumps(known, indent=1))
+    return known
+
+
+def choose_ports(places: Places, usual: bool) -> dict[str, int]:
+    """Ports for every process: the ones of the last start where they are free, else usual or any free ones.
+
+    Args:
+        usual: prefer the documented ports; a demo takes any, so that a second stack may be running.
+    """
+    before: dict[str, int] = {}
+    path = places.data / "ports.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+    ports: dict[str, int] = {}
+    for name, fallback in USUAL_PORTS.items():
+        candidates = [before.get(name, 0), fallback if usual else 0]
+        ports[name] = next((port for port in candidates if port and _free(port)), 0) or _any_free(set(ports.values()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(ports), encoding="utf-8")
+    return ports
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _any_free(taken: set[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            return port

@@ -1,0 +1,123 @@
+"""One child process: started with its log, waited for, stopped.
+
+In: a command and an address that answers when it is ready. Out: a running process, or an error that shows its log.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+LOG_TAIL_LINES = 15
+
+
+class StackError(Exception):
+    """The stack cannot run; the message says what to do."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A started process of the stack."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    ready_url: str
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self.process.pid
+
+    def wait_ready(self) -> None:
+        """Wait until the address answers.
+
+        Raises:
+            StackError: it ended, or did not answer in time; the end of its log is in the message.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise StackError(f"{self.name} ended at once (code {self.process.returncode}):\n{self.tail()}")
+            if answers(self.ready_url):
+                return
+            time.sleep(0.05)
+        raise StackError(f"{self.name} did not answer within {READY_TIMEOUT_S:.0f} s:\n{self.tail()}")
+
+    def stop(self) -> None:
+        """Ask it to end, and make it end."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(f"    {line}" for line in lines[-LOG_TAIL_LINES:])
+
+
+def start(
+    name: str, module: str, arguments: Sequence[str], environ: Mapping[str, str], folder: Path, logs: Path, ready: str
+) -> Child:
+    """Start ``python -m module`` in a process group of its own, so that Ctrl-C reaches the supervisor alone."""
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments, "--parent-pid", str(os.getpid())],
+            env=dict(environ),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Child(name, process, log, ready)
+
+
+def answers(url: str) -> bool:
+    """Whether an address answers with anything but a server error."""
+    try:
+        with urllib.request.urlopen(url, timeout=1) as reply:  # noqa: S310  loopback addresses of our own
+            return bool(reply.status < 500)
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+
+
+def wait_gone(pids: Sequence[int], timeout_s: float) -> None:
+    """Wait until processes of an earlier, killed stack are gone, and end those that stay."""
+    deadline = time.monotonic() + timeout_s
+    left = [pid for pid in pids if _ours(pid)]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.1)
+        left = [pid for pid in left if _ours(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _ours(pid: int) -> bool:
+    """Whether a pid is still a process of a stack; a reused pid is not."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"local." in command and b"--parent-pid" in command

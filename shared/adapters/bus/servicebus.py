@@ -1,0 +1,95 @@
+"""Azure Service Bus, through the unmodified SDK; the local broker speaks the same protocol.
+
+In: messages. Out: accepted messages. Source: learn.microsoft.com/python/api/azure-servicebus.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from shared.model.errors import PermanentError, Reason, TransientError
+from shared.model.pipeline import Queue
+from shared.ports.bus import Message
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSender
+
+SEND_TIMEOUT_S = 3.0  # the edge gives up after 3 s and answers 503 (ARCHITECTURE, section 7)
+
+
+class ServiceBusBus:
+    """One connection, one sender per queue; the SDK's senders are not thread-safe, so each has a lock."""
+
+    def __init__(self, connection: SecretStr) -> None:
+        self._connection = connection
+        self._client: ServiceBusClient | None = None
+        self._senders: dict[Queue, ServiceBusSender] = {}
+        self._locks = {queue: threading.Lock() for queue in Queue}
+        self._opening = threading.Lock()
+
+    def send(self, queue: Queue, messages: Sequence[Message]) -> None:
+        """See `shared.ports.bus`. A broken link is opened again once; duplicate detection drops what arrived twice."""
+        from azure.core.exceptions import AzureError
+        from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusError
+
+        prepared = [_prepare(message) for message in messages]
+        with self._locks[queue]:
+            for attempt in (1, 2):
+                try:
+                    self._sender(queue).send_messages(prepared, timeout=SEND_TIMEOUT_S)
+                except MessageSizeExceededError:
+                    raise PermanentError("the message is larger than the bus takes", Reason.TOO_LARGE) from None
+                except (ServiceBusError, AzureError, OSError, ValueError) as error:
+                    self._forget(queue)
+                    if attempt == 2:
+                        kind = type(error).__name__
+                        raise TransientError(f"Service Bus: {kind}", Reason.UNAVAILABLE, sent=None) from None
+                    continue
+                return
+
+    def close(self) -> None:
+        """Close every link."""
+        for queue in list(self._senders):
+            self._forget(queue)
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _sender(self, queue: Queue) -> ServiceBusSender:
+        sender = self._senders.get(queue)
+        if sender is None:
+            sender = self._opened().get_queue_sender(str(queue))
+            self._senders[queue] = sender
+        return sender
+
+    def _opened(self) -> ServiceBusClient:
+        from azure.servicebus import ServiceBusClient
+
+        with self._opening:
+            if self._client is None:
+                self._client = ServiceBusClient.from_connection_string(
+                    self._connection.get_secret_value(), retry_total=0
+                )
+            return self._client
+
+    def _forget(self, queue: Queue) -> None:
+        sender = self._senders.pop(queue, None)
+        if sender is not None:
+            threading.Thread(target=sender.close, name="close-sender", daemon=True).start()
+
+
+def _prepare(message: Message) -> ServiceBusMessage:
+    from azure.servicebus import ServiceBusMessage
+
+    return ServiceBusMessage(
+        message.body,
+        message_id=message.message_id,
+        content_type="application/cloudevents+json",
+        subject=message.subject or None,
+        scheduled_enqueue_time_utc=message.not_before,
+        application_properties={"traceparent": message.traceparent} if message.traceparent else None,
+    )

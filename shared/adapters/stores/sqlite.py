@@ -1,0 +1,263 @@
+"""Rows in one SQLite file that several threads and processes share.
+
+In: the operations of the store port. Out: rows; what was returned as written survives `kill -9`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from shared.adapters.registry import Adapter, Surroundings
+from shared.adapters.stores import limits
+from shared.config.schema import Section
+from shared.model.errors import Reason, TransientError
+from shared.ports.store import (
+    Conflict,
+    ConflictKind,
+    Delete,
+    Insert,
+    Operation,
+    Page,
+    Properties,
+    Replace,
+    Row,
+    Store,
+    Table,
+    Value,
+)
+
+BUSY_S = 2.5  # below the 3 s after which the edge gives up on the store (ARCHITECTURE, section 7)
+
+# Keys are UTF-16-BE, because their byte order is the order Azure sorts keys in; UTF-8's differs beyond the BMP.
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS rows (tbl TEXT NOT NULL, part BLOB NOT NULL, key BLOB NOT NULL, etag TEXT NOT NULL,"
+    " doc BLOB NOT NULL, PRIMARY KEY (tbl, part, key)) WITHOUT ROWID"
+)
+_UPSERT = (
+    "INSERT INTO rows (tbl, part, key, etag, doc) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (tbl, part, key) DO UPDATE SET etag = excluded.etag, doc = excluded.doc"
+)
+# Hops from one partition to the next through the primary key instead of reading every row.
+_PARTITIONS = (
+    "WITH RECURSIVE p (part) AS (SELECT min(part) FROM rows WHERE tbl = ?1 UNION ALL"
+    " SELECT (SELECT min(part) FROM rows WHERE tbl = ?1 AND part > p.part) FROM p WHERE p.part IS NOT NULL)"
+    " SELECT part FROM p WHERE part IS NOT NULL"
+)
+
+
+class Config(Section):
+    """Settings of the SQLite store."""
+
+    path: str = Field(default=".argus/store.db", description="Database file, relative to the application.")
+    busy_s: float = Field(default=BUSY_S, gt=0, le=60, description="How long to wait for another writer, in seconds.")
+
+
+class SqliteStore:
+    """A `Store` in one file, in WAL mode.
+
+    Connections are opened when needed and kept for the next caller, so the constructor never fails and a thread pool
+    does not open one per call. Writers of one process queue in memory; only those of other processes meet in SQLite,
+    whose waiting is by polling and unfair.
+    """
+
+    def __init__(self, path: str | Path, busy_s: float = BUSY_S) -> None:
+        self._path = Path(path)
+        self._busy_s = busy_s
+        self._idle: list[sqlite3.Connection] = []
+        self._pool = threading.Lock()
+        self._writer = threading.Lock()
+
+    def close(self) -> None:
+        """Close the idle connections; the next call opens new ones."""
+        with self._pool:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def get(self, table: Table, partition: str, key: str) -> Row | None:
+        """See the port."""
+        limits.check_key("partition key", partition)
+        limits.check_key("row key", key)
+        with self._connection() as db:
+            found = db.execute(
+                "SELECT etag, doc FROM rows WHERE tbl = ? AND part = ? AND key = ?",
+                (table.value, _blob(partition), _blob(key)),
+            ).fetchone()
+        return None if found is None else Row(partition, key, found[0], _decode(found[1]))
+
+    def write(self, table: Table, partition: str, operation: Operation) -> str:
+        """See the port."""
+        return self._commit(table, partition, (operation,))[0]
+
+    def transact(self, table: Table, partition: str, operations: Sequence[Operation]) -> None:
+        """See the port."""
+        self._commit(table, partition, operations)
+
+    def query(self, table: Table, partition: str, start: str = "", below: str = "\uffff", limit: int = 1000) -> Page:
+        """See the port."""
+        limits.check_key("partition key", partition)
+        limits.check_limit(limit)
+        with self._connection() as db:
+            found = db.execute(
+                "SELECT key, etag, doc FROM rows WHERE tbl = ? AND part = ? AND key >= ? AND key < ?"
+                " ORDER BY key LIMIT ?",
+                (table.value, _blob(partition), _blob(start), _blob(below), limit + 1),
+            ).fetchall()
+        rows = tuple(Row(partition, _text(key), etag, _decode(doc)) for key, etag, doc in found[:limit])
+        return Page(rows, _text(found[limit][0]) if len(found) > limit else None)
+
+    def partitions(self, table: Table) -> tuple[str, ...]:
+        """See the port."""
+        with self._connection() as db:
+            found = db.execute(_PARTITIONS, (table.value,)).fetchall()
+        return tuple(sorted(_text(part) for (part,) in found))
+
+    def _commit(self, table: Table, partition: str, operations: Sequence[Operation]) -> list[str]:
+        limits.check_operations(partition, operations)
+        # Encoded before the lock is taken: large rows must not make other writers wait.
+        docs = [b"" if isinstance(operation, Delete) else _encode(operation.values) for operation in operations]
+        with self._writing() as left_s, self._connection(left_s) as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                etags = [
+                    _apply(db, (table.value, _blob(partition), _blob(operation.key)), operation, doc)
+                    for operation, doc in zip(operations, docs, strict=True)
+                ]
+                try:
+                    db.execute("COMMIT")
+                except sqlite3.Error as exc:
+                    raise self._failure(exc, sent=None) from exc  # what reached the disk, only the disk knows
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        return etags
+
+    @contextmanager
+    def _writing(self) -> Iterator[float]:
+        """Hold the writers' lock; gives the seconds that are left to wait for other processes."""
+        deadline = time.monotonic() + self._busy_s
+        if not self._writer.acquire(timeout=self._busy_s):
+            raise TransientError(f"{self._path.name}: other writers took too long", Reason.TIMEOUT)
+        try:
+            yield max(0.0, deadline - time.monotonic())
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _connection(self, wait_s: float | None = None) -> Iterator[sqlite3.Connection]:
+        """Lend a connection; SQLite's errors become transient ones, and cost the connection."""
+        with self._pool:
+            db = self._idle.pop() if self._idle else None
+        try:
+            db = db or self._open()
+            db.execute(f"PRAGMA busy_timeout = {int(1000 * (self._busy_s if wait_s is None else wait_s))}")
+            yield db
+        except sqlite3.Error as exc:
+            if db is not None:
+                db.close()
+            raise self._failure(exc, sent=False) from exc
+        except OSError as exc:
+            raise TransientError(f"{self._path.name}: {exc.strerror}", Reason.UNAVAILABLE) from exc
+        except BaseException:
+            self._keep(db)
+            raise
+        self._keep(db)
+
+    def _failure(self, exc: sqlite3.Error, sent: bool | None) -> TransientError:
+        locked = getattr(exc, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        reason = Reason.TIMEOUT if locked else Reason.UNAVAILABLE
+        return TransientError(f"{self._path.name}: {exc}", reason, sent=False if locked else sent)
+
+    def _keep(self, db: sqlite3.Connection | None) -> None:
+        if db is not None:
+            with self._pool:
+                self._idle.append(db)
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False)
+        deadline = time.monotonic() + self._busy_s
+        while True:
+            try:
+                # SQLite does not wait when two processes turn a new file to WAL at once, it refuses one of them.
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = NORMAL")
+                db.execute(_SCHEMA)
+                return db
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    db.close()
+                    raise
+                time.sleep(0.01)
+            except sqlite3.Error:
+                db.close()
+                raise
+
+
+def _apply(db: sqlite3.Connection, where: tuple[str, bytes, bytes], operation: Operation, doc: bytes) -> str:
+    """Do one operation inside the open transaction, or raise the `Conflict` it meets."""
+    found = db.execute("SELECT etag FROM rows WHERE tbl = ? AND part = ? AND key = ?", where).fetchone()
+    if isinstance(operation, Insert) and found is not None:
+        raise Conflict(operation.key, ConflictKind.EXISTS)
+    if isinstance(operation, Replace | Delete):
+        if found is None:
+            raise Conflict(operation.key, ConflictKind.MISSING)
+        if operation.etag is not None and operation.etag != found[0]:
+            raise Conflict(operation.key, ConflictKind.CHANGED)
+    if isinstance(operation, Delete):
+        db.execute("DELETE FROM rows WHERE tbl = ? AND part = ? AND key = ?", where)
+        return ""
+    etag = uuid.uuid4().hex
+    db.execute(_UPSERT, (*where, etag, doc))
+    return etag
+
+
+def _blob(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-16-be", "surrogatepass")
+
+
+def _encode(values: Properties) -> bytes:
+    return json.dumps({name: _tagged(value) for name, value in values.items()}, ensure_ascii=False).encode()
+
+
+def _tagged(value: Value) -> Any:
+    """JSON keeps text, numbers and truth apart by itself; the two other types become a one-entry object."""
+    if isinstance(value, bytes):
+        return {"bytes": base64.b64encode(value).decode()}
+    if isinstance(value, datetime):
+        return {"time": value.astimezone(UTC).isoformat()}
+    return value
+
+
+def _decode(doc: bytes) -> dict[str, Value]:
+    return {name: _untagged(value) for name, value in json.loads(doc).items()}
+
+
+def _untagged(value: Any) -> Value:
+    if isinstance(value, dict):
+        return base64.b64decode(value["bytes"]) if "bytes" in value else datetime.fromisoformat(value["time"])
+    plain: Value = value
+    return plain
+
+
+def _build(_name: str, config: Config, surroundings: Surroundings) -> Store:
+    return SqliteStore(surroundings.root / config.path, config.busy_s)
+
+
+ADAPTER: Adapter[Store] = Adapter(config=Config, build=_build)

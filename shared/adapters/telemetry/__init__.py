@@ -1,0 +1,1 @@
+"""Where log records go beside the host's own log."""

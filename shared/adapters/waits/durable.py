@@ -1,0 +1,127 @@
+"""Durable Functions 1.7.0: the only module that knows its SDK, so that 2.x can follow.
+
+In: approval ids, and the solicitor's steps. Out: durable instances. Source: pypi.org/project/azure-functions-durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import azure.durable_functions as df
+
+from shared.model.errors import Reason, TransientError
+from shared.ports.waits import Enact, Look, Looked, Sleep, Step
+
+T = TypeVar("T")
+
+ORCHESTRATOR = "approval_wait"
+LOOK = "look_at_approval"
+ENACT = "enact_decision"
+VOTE = "vote"
+CALL_TIMEOUT_S = 10.0
+MAX_LOOKS = 40  # the history is replayed at every step; a fresh one keeps that cheap
+_OVER = ("Completed", "Failed", "Terminated", "Canceled")
+
+
+class DurableWaits:
+    """Waits behind a durable client that belongs to one invocation.
+
+    Args:
+        client: the client of the binding; its calls are coroutines.
+        loop: the loop the client lives on; dispatch runs in a thread beside it.
+    """
+
+    def __init__(self, client: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+
+    def start(self, approval_id: str) -> None:
+        """See `shared.ports.waits`. An instance that exists is left alone; the SDK would replace it silently."""
+        if self._status(approval_id) is None:
+            self._call(self._client.start_new(ORCHESTRATOR, approval_id, {"approval_id": approval_id}))
+
+    def wake(self, approval_id: str) -> None:
+        """See `shared.ports.waits`."""
+        status = self._status(approval_id)
+        if status is not None and status not in _OVER:
+            self._call(self._client.raise_event(approval_id, VOTE, {}))
+
+    def cancel(self, approval_id: str, reason: str) -> None:
+        """See `shared.ports.waits`."""
+        status = self._status(approval_id)
+        if status is not None and status not in _OVER:
+            self._call(self._client.terminate(approval_id, reason))
+
+    def _status(self, approval_id: str) -> str | None:
+        status = self._call(self._client.get_status(approval_id))
+        runtime = getattr(status, "runtime_status", None)
+        return None if runtime is None else str(getattr(runtime, "value", runtime))
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            error = future.exception(CALL_TIMEOUT_S)  # the SDK raises bare Exception for every refusal
+        except FutureTimeoutError:
+            future.cancel()
+            raise TransientError("Durable did not answer", Reason.TIMEOUT, sent=None) from None
+        if error is not None:
+            raise TransientError(f"Durable refused: {type(error).__name__}", Reason.UNAVAILABLE, sent=None)
+        return future.result()
+
+
+class NoWaits:
+    """For apps that own no durable hub: the owner's sweep starts and wakes (ARCHITECTURE, section 8)."""
+
+    def start(self, approval_id: str) -> None:
+        """Leaves it to the sweep."""
+
+    def wake(self, approval_id: str) -> None:
+        """Leaves it to the wait's own timer."""
+
+    def cancel(self, approval_id: str, reason: str) -> None:
+        """Leaves it to the wait itself; it reads that the incident is over."""
+
+
+def orchestrate(
+    context: df.DurableOrchestrationContext, flow: Callable[[], Generator[Step, Looked | None, None]]
+) -> Generator[Any, Any, str]:
+    """Drive the solicitor's steps with Durable's tasks.
+
+    Every decision is in the steps; here is only what they mean for Durable. The losing timer is cancelled, because an
+    open one keeps the instance running.
+    """
+    approval_id = str((context.get_input() or {}).get("approval_id", context.instance_id))
+    retry = df.RetryOptions(first_retry_interval_in_milliseconds=2000, max_number_of_attempts=5)
+    steps = flow()
+    step: Step | None = next(steps)
+    looks = 0
+    while step is not None:
+        answer: Looked | None = None
+        match step:
+            case Look():
+                looks += 1
+                given = {"approval_id": approval_id, "now": context.current_utc_datetime.isoformat()}
+                seen = yield context.call_activity_with_retry(LOOK, retry, given)
+                answer = Looked(bool(seen["decided"]), datetime.fromisoformat(seen["wake_at"]))
+                context.set_custom_status({"looks": looks, "decided": answer.decided})
+            case Sleep(until):
+                if looks >= MAX_LOOKS:
+                    context.continue_as_new({"approval_id": approval_id})
+                    return "continued"
+                wake_at = max(until, context.current_utc_datetime + timedelta(seconds=1))
+                timer = context.create_timer(wake_at)
+                vote = context.wait_for_external_event(VOTE)
+                yield context.task_any([vote, timer])
+                if not timer.is_completed:
+                    timer.cancel()
+            case Enact():
+                yield context.call_activity_with_retry(ENACT, retry, {"approval_id": approval_id})
+        try:
+            step = steps.send(answer)
+        except StopIteration:
+            step = None
+    return "decided"

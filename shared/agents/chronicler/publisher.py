@@ -1,0 +1,114 @@
+"""Publisher: brings the drafts to where people read, and learned runbooks to where the recommender looks.
+
+In: IncidentClosed, after the doc writer. Out: documents, and a notice to each channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from shared.model.document import Document, DocumentDraft, DocumentKind
+from shared.model.errors import PermanentError, Reason
+from shared.model.event import Event, NotificationRequested
+from shared.model.incident import DraftRef, Incident
+from shared.model.notice import Fact, Link, Notice, NoticeKind
+from shared.model.outcome import Emit, Outcome, Put
+from shared.ports import Ports
+from shared.records import evidence as texts
+from shared.records import knowledge
+from shared.records.knowledge import Learned
+from shared.records.runbook import parse
+
+
+def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
+    """Publish every draft to every destination.
+
+    A destination that refuses a draft is named in the reason and stops neither the others nor the other drafts.
+
+    Args:
+        event: IncidentClosed.
+
+    Raises:
+        TransientError: a destination cannot be reached; publishing again changes nothing that is there already.
+        PermanentError: the text of a draft is gone.
+    """
+    documents: list[Document] = []
+    refused: list[str] = []
+    for ref in incident.drafts:
+        draft = _draft(ref, incident, ports)
+        if draft.kind is DocumentKind.RUNBOOK:
+            _learn(draft, incident, ports)
+        for name in ports.settings.knowledge.publish_to:
+            destination = ports.destinations.get(name)
+            if destination is None:
+                refused.append(f"{name}: not configured")
+                continue
+            try:
+                published = destination.publish(draft)
+            except PermanentError as exc:
+                refused.append(f"{draft.slug} at {name}: {exc} ({exc.reason})")
+                continue
+            documents.append(Document(draft.id, draft.kind, draft.title, name, published.url))
+    kept = [
+        old
+        for old in incident.documents
+        if not any((old.id, old.destination) == (d.id, d.destination) for d in documents)
+    ]
+    return Outcome(
+        f"{len(documents)} document(s) published",
+        _reason(documents, refused, ports),
+        changes=(Put("documents", (*kept, *documents)),),
+        events=_notices(incident, documents, ports) if documents else (),
+    )
+
+
+def _draft(ref: DraftRef, incident: Incident, ports: Ports) -> DocumentDraft:
+    text = texts.get_text(ports.store, incident.id, ref.text)
+    if text is None:
+        raise PermanentError(f"the text of the draft {ref.id} is gone", Reason.NOT_FOUND)
+    return DocumentDraft(
+        id=ref.id,
+        kind=DocumentKind(ref.kind),
+        slug=ref.slug,
+        title=ref.title,
+        service=incident.service,
+        markdown=text,
+        incident_id=incident.id,
+        cites=ref.cites,
+    )
+
+
+def _learn(draft: DocumentDraft, incident: Incident, ports: Ports) -> None:
+    before = knowledge.runbook_of(ports.store, incident.service, draft.id)
+    seen = tuple(dict.fromkeys([*(before.incidents if before else ()), incident.id]))
+    theme = incident.theme.key if incident.theme else knowledge.theme_of(incident)
+    knowledge.put_runbook(ports.store, incident.service, Learned(parse(draft.markdown, draft.id), theme, seen))
+
+
+def _reason(documents: Sequence[Document], refused: Sequence[str], ports: Ports) -> str:
+    if not ports.settings.knowledge.publish_to:
+        return "no destination is configured; the drafts stay with the incident"
+    places = ", ".join(dict.fromkeys(document.destination for document in documents)) or "nowhere"
+    return f"published to {places}" + (f"; refused: {'; '.join(refused)}" if refused else "")
+
+
+def _notices(incident: Incident, documents: Sequence[Document], ports: Ports) -> tuple[Emit, ...]:
+    page = f"{ports.settings.portal.base_url.rstrip('/')}/incidents/{incident.id}"
+    kinds = [kind for kind in DocumentKind if any(document.kind is kind for document in documents)]
+    notice = Notice(
+        kind=NoticeKind.PUBLISHED,
+        title=f"Written down: {incident.title}",
+        text=f"What this incident taught is published: {' and '.join(kinds)}.",
+        severity=incident.severity,
+        thread=incident.id,
+        facts=(Fact("Service", incident.service or "unknown"), Fact("Documents", str(len(documents)))),
+        links=(
+            *(
+                Link(f"{document.kind.capitalize()} ({document.destination})", document.url)
+                for document in documents[:4]
+            ),
+            Link("Incident", page),
+        ),
+    )
+    return tuple(Emit(NotificationRequested(channel, notice)) for channel in ports.settings.notify.channels)

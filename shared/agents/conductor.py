@@ -1,0 +1,102 @@
+"""Conductor: at every hop it says go, hold, skip or escalate, and why.
+
+In: an event, the micro-agent it is for, the incident as it stands. Out: a ruling; nothing is done here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from shared.agents import notices
+from shared.config.schema import Settings
+from shared.model import event as ev
+from shared.model.action import ActionState
+from shared.model.approval import Verdict
+from shared.model.incident import Incident
+from shared.model.lifecycle import Moment
+from shared.model.notice import NoticeKind
+from shared.model.outcome import Go, Happened, Outcome, Ruling
+from shared.model.pipeline import MicroAgent
+
+GO = Ruling(Go.GO, "")
+_AFTER_THE_END = (
+    ev.TicketUpdateRequested,
+    ev.IncidentClosed,
+    ev.ClosingRequested,
+    ev.GroupChanged,
+    ev.VoteCast,
+    ev.ApprovalDecided,
+    ev.IncidentAcknowledged,
+    ev.IncidentAssigned,
+    ev.SignalsReceived,
+)
+
+
+def rule(
+    payload: ev.Payload, micro_agent: MicroAgent, incident: Incident | None, settings: Settings, now: datetime
+) -> Ruling:
+    """What should happen to an event that has arrived (rule H1).
+
+    Args:
+        incident: as loaded; ``None`` while it does not exist yet.
+
+    Returns:
+        ``skip`` for effects on an incident that is over, and for actions whose approval ended otherwise; ``hold`` for
+        micro-agents that are on hold and for actions under the kill switch; ``escalate`` for a plan that has used up
+        its attempts; ``go`` otherwise.
+    """
+    if incident is not None and incident.over and not _allowed_after_the_end(payload):
+        return Ruling(Go.SKIP, "the incident is cancelled" if incident.cancelled else "the incident is closed")
+    hold_until = now + timedelta(seconds=settings.policy.hold_s)
+    if micro_agent in settings.policy.hold:
+        return Ruling(Go.HOLD, f"{micro_agent} is on hold in the configuration", hold_until, settings.approvals.group)
+    if isinstance(payload, ev.ActionApproved):
+        return _rule_action(payload, incident, settings, hold_until)
+    if isinstance(payload, ev.ApprovalRequested) and incident is not None:
+        return _rule_plan(payload, incident, settings)
+    return GO
+
+
+def judge(payload: ev.Payload, incident: Incident) -> Ruling:
+    """What should happen to an event that a micro-agent wants to emit (rule H5)."""
+    if incident.over and not _allowed_after_the_end(payload):
+        return Ruling(Go.SKIP, "the incident is over")
+    return GO
+
+
+def instead(ruling: Ruling, payload: ev.Payload, incident: Incident, settings: Settings) -> Outcome:
+    """What is recorded when a micro-agent does not run: a skip, or an escalation that tells people."""
+    if ruling.go is Go.SKIP:
+        return Outcome(f"skipped {payload.TYPE}", ruling.reason)
+    return Outcome(
+        "escalated to people",
+        ruling.reason,
+        changes=(Happened(Moment.ESCALATED),),
+        events=notices.tell(NoticeKind.ESCALATED, "A person must look", ruling.reason, incident, settings),
+    )
+
+
+def _allowed_after_the_end(payload: ev.Payload) -> bool:
+    if isinstance(payload, ev.NotificationRequested):
+        return payload.notice.kind in (NoticeKind.CLOSED, NoticeKind.PUBLISHED, NoticeKind.ESCALATED)
+    return isinstance(payload, _AFTER_THE_END)
+
+
+def _rule_action(
+    payload: ev.ActionApproved, incident: Incident | None, settings: Settings, hold_until: datetime
+) -> Ruling:
+    if settings.execution.kill_switch:
+        return Ruling(Go.HOLD, "the kill switch is on", hold_until, settings.approvals.group)
+    if incident is not None and incident.approval is not None and incident.approval.id == payload.approval_id:
+        verdict = incident.approval.verdict
+        if verdict not in (None, Verdict.APPROVED):
+            return Ruling(Go.SKIP, f"the approval ended as {verdict}")
+    return GO
+
+
+def _rule_plan(payload: ev.ApprovalRequested, incident: Incident, settings: Settings) -> Ruling:
+    target = payload.request.plan.target
+    tried = [r for r in incident.actions if r.target == target and r.state is not ActionState.REFUSED]
+    if len(tried) >= settings.execution.max_attempts:
+        return Ruling(Go.ESCALATE, f"{len(tried)} actions on {target} did not end this incident; a person must look")
+    return GO

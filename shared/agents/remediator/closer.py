@@ -1,0 +1,131 @@
+"""Closer: finds out whether it is really over, closes, and says so everywhere.
+
+In: a reason to look. Out: a closed incident, another look later, or a person who is told (rules C1 to C3).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from shared.agents import notices
+from shared.model.errors import PermanentError, Reason
+from shared.model.event import (
+    ClosingKind,
+    ClosingRequested,
+    Event,
+    IncidentClosed,
+    TicketUpdateRequested,
+    UpdateKind,
+)
+from shared.model.incident import Incident, Recovery
+from shared.model.lifecycle import Moment
+from shared.model.notice import Fact, NoticeKind
+from shared.model.outcome import Change, Emit, Happened, Outcome, Put
+from shared.model.signal import Status
+from shared.ports import Ports
+from shared.records import groups, windows
+
+MIN_CHECKS = 2  # one good reading may be luck
+
+
+def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
+    """Look, and close when it is over."""
+    data = event.data
+    if not isinstance(data, ClosingRequested):
+        raise PermanentError(f"{event.type} is no reason to close", Reason.BAD_INPUT)
+    if data.kind is ClosingKind.SETTLE:
+        return _settle(incident, now, ports)
+    if incident.over:
+        return Outcome("closed already", f"{data.kind} came after the end", person=data.by)
+    if data.kind is ClosingKind.MANUAL:
+        reason = data.reason or "closed by hand"
+        return _close(incident, f"{data.by}: {reason}", False, data.by, now, ports)
+    if _all_resolved(incident, ports):
+        return _close(incident, "every alert resolved at its source", True, "", now, ports)
+    if data.kind is ClosingKind.RECHECK and incident.recovery and incident.recovery.measured_at > event.time:
+        return Outcome("measured already", "another check has taken over")
+    return _measure(incident, now, ports, event)
+
+
+def _all_resolved(incident: Incident, ports: Ports) -> bool:
+    if not incident.alerts:
+        return False
+    if incident.group_key and groups.unresolved(ports.store, incident.group_key):
+        return False
+    return all(alert.status is Status.RESOLVED for alert in incident.alerts)
+
+
+def _measure(incident: Incident, now: datetime, ports: Ports, event: Event) -> Outcome:
+    closing = ports.settings.closing
+    reading = windows.health(incident.service, ports.settings, ports.store, now)
+    what = f"measured {incident.service or 'nothing'}: {reading.state}"
+    if reading.measured_at is None:
+        why = "nothing here measures this service; it waits for the resolve of its source or for a person (rule C3)"
+        return Outcome(what, why)
+    recovery = incident.recovery
+    later = now + timedelta(seconds=closing.check_every_s)
+    if reading.state != "good":
+        if now - incident.opened_at > timedelta(seconds=closing.give_up_s):
+            return _give_up(incident, reading.text, ports)
+        again = Emit(ClosingRequested(ClosingKind.RECHECK), later)
+        return Outcome(what, reading.text, (Put("recovery", Recovery(None, reading.text, now)),), (again,))
+    fresh = recovery is None or recovery.good_since is None
+    good_since = now if recovery is None or recovery.good_since is None else recovery.good_since
+    checks = 1 if fresh or recovery is None else recovery.checks + 1
+    done_at = good_since + timedelta(seconds=closing.recovery_s)
+    if now >= done_at and checks >= MIN_CHECKS:
+        return _close(
+            incident, f"good for {(now - good_since).total_seconds():.0f} s: {reading.text}", True, "", now, ports
+        )
+    again = Emit(ClosingRequested(ClosingKind.RECHECK), min(later, max(done_at, now + timedelta(seconds=1))))
+    why = f"good since {good_since:%H:%M:%S} UTC, {closing.recovery_s:.0f} s are needed; {reading.text}"
+    return Outcome(what, why, (Put("recovery", Recovery(good_since, reading.text, now, checks)),), (again,))
+
+
+def _give_up(incident: Incident, text: str, ports: Ports) -> Outcome:
+    told = notices.tell(
+        NoticeKind.ESCALATED,
+        f"Not recovering: {incident.title}",
+        f"Measuring ends here. {text}",
+        incident,
+        ports.settings,
+    )
+    return Outcome(
+        "stopped measuring", "it did not recover in time; a person must look", (Happened(Moment.ESCALATED),), told
+    )
+
+
+def _close(incident: Incident, reason: str, recovered: bool, person: str, now: datetime, ports: Ports) -> Outcome:
+    """Turn the claim to closing, and answer with everything that ends an incident (rule C1)."""
+    if incident.group_key:
+        groups.begin_closing(ports.store, incident.group_key, incident.generation, now)
+    settings = ports.settings
+    took = int((now - incident.opened_at).total_seconds())
+    changes: tuple[Change, ...] = (
+        *((Happened(Moment.RECOVERED),) if recovered else ()),
+        Put("resolved_at", incident.resolved_at or now),
+        Put("resolution", reason),
+        Put("closed_at", now),
+        Happened(Moment.CLOSED),
+    )
+    facts = (Fact("Resolution", reason), Fact("Open for", f"{took // 60} min {took % 60} s"))
+    events = (
+        Emit(TicketUpdateRequested(UpdateKind.RESOLVE, f"Closed: {reason}")),
+        *notices.tell(NoticeKind.CLOSED, f"Closed: {incident.title}", reason, incident, settings, facts),
+        Emit(IncidentClosed(reason)),
+        Emit(ClosingRequested(ClosingKind.SETTLE), now + timedelta(seconds=settings.closing.settle_s)),
+    )
+    return Outcome(f"closed: {incident.title}", reason, changes, events, person)
+
+
+def _settle(incident: Incident, now: datetime, ports: Ports) -> Outcome:
+    if not incident.group_key:
+        return Outcome("nothing to settle", "a manual incident has no group")
+    repeated = groups.finish_closing(ports.store, incident.group_key, incident.generation, now)
+    if not repeated:
+        return Outcome("the group is free again", "no alert repeated while it was closing")
+    changes = (Happened(Moment.REOPENED), Put("closed_at", None), Put("resolved_at", None), Put("recovery", None))
+    title = f"Reopened: {incident.title}"
+    told = notices.tell(NoticeKind.REOPENED, title, "An alert repeated after the end.", incident, ports.settings)
+    events = (Emit(TicketUpdateRequested(UpdateKind.REOPEN, "Reopened: an alert repeated after the end.")), *told)
+    return Outcome("reopened", "an alert repeated while the group was closing (rule C1)", changes, events)

@@ -1,0 +1,164 @@
+"""Executor: does what was approved, once, and says honestly what came of it.
+
+In: the id of an approval; nothing else in the message is trusted. Out: a result that is never guessed (rule D4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.agents import notices
+from shared.config.schema import Execution
+from shared.model.action import ActionRequest, ActionResult, ActionState
+from shared.model.approval import ApprovalRequest, Verdict
+from shared.model.errors import PermanentError, Reason, TransientError
+from shared.model.event import (
+    ActionApproved,
+    ClosingKind,
+    ClosingRequested,
+    Event,
+    TicketUpdateRequested,
+    UpdateKind,
+)
+from shared.model.incident import Incident
+from shared.model.lifecycle import Moment
+from shared.model.notice import Fact, NoticeKind
+from shared.model.outcome import Append, Emit, Happened, Outcome
+from shared.ports import Ports
+from shared.ports.action import Action, Settled
+from shared.records import approvals, leases
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    approval: ApprovalRequest
+    request: ActionRequest
+    action: Action
+
+
+def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
+    """Execute an approved plan.
+
+    Raises:
+        TransientError: another action holds the target, or the far side cannot be reached; ``sent`` tells whether
+            anything may have happened.
+        PermanentError: there is no such approval.
+    """
+    if not isinstance(event.data, ActionApproved):
+        raise PermanentError(f"{event.type} is nothing to execute", Reason.BAD_INPUT)
+    approval = approvals.request_of(ports.store, event.data.approval_id)
+    if approval is None:
+        raise PermanentError(f"there is no approval {event.data.approval_id}", Reason.NOT_FOUND)
+    refusal = _refusal(approval, incident, ports)
+    if refusal:
+        return _ended(approval, ActionState.REFUSED, refusal, {}, incident, now, ports)
+    plan = approval.plan
+    action = ports.actions.get(plan.action)
+    if action is None:
+        text = f"no action {plan.action!r} is configured here"
+        return _ended(approval, ActionState.REFUSED, text, {}, incident, now, ports)
+    parameters = {parameter.name: parameter.value for parameter in plan.parameters}
+    job = _Job(approval, ActionRequest(event.id, plan.action, plan.target, parameters, incident.id), action)
+    limits = limits_of(ports.settings.execution)
+    grant = leases.acquire(ports.store, plan.target, event.id, limits, now)
+    if not grant.given and grant.retry_at is not None:
+        raise TransientError(grant.reason, Reason.CONFLICT, grant.retry_at - now, sent=False)
+    if not grant.given:
+        return _ended(approval, ActionState.REFUSED, grant.reason, {}, incident, now, ports)
+    state, message = _act(job, event, incident, now, ports)
+    leases.release(ports.store, plan.target, event.id, limits, now)
+    facts = dict(action.facts(plan.target)) if state is ActionState.DONE else {}
+    return _ended(approval, state, message, facts, incident, now, ports)
+
+
+def limits_of(execution: Execution) -> leases.Limits:
+    """The guardrails as the lease keeps them."""
+    return leases.Limits(
+        lease=timedelta(seconds=execution.lease_s),
+        cooldown=timedelta(seconds=execution.cooldown_s),
+        max_attempts=execution.max_attempts,
+        window=timedelta(seconds=execution.attempt_window_s),
+    )
+
+
+def _refusal(approval: ApprovalRequest, incident: Incident, ports: Ports) -> str:
+    """Why the store does not allow it, whatever the message says; empty when it does."""
+    decision = approvals.decision_of(ports.store, approval.id)
+    if decision is None:
+        return "nobody has decided it"
+    if decision.verdict is not Verdict.APPROVED:
+        return f"it was {decision.verdict}"
+    if not decision.plan_hash == approval.plan_hash == approvals.plan_hash(approval.plan):
+        return "the plan is not the one that was approved"
+    if approval.incident_id != incident.id:
+        return "the approval belongs to another incident"
+    if ports.settings.execution.kill_switch:
+        return "the kill switch is on"
+    return ""
+
+
+def _act(job: _Job, event: Event, incident: Incident, now: datetime, ports: Ports) -> tuple[ActionState, str]:
+    began = not approvals.mark_executed(ports.store, job.approval.id, event.id)
+    if began or ports.repeat:
+        settled = job.action.settle(job.request)
+        if settled is Settled.DONE:
+            return ActionState.DONE, "an earlier attempt had already done it"
+        if settled is Settled.UNKNOWN:
+            return ActionState.UNCLEAR, "an earlier attempt began and nobody can tell whether it happened"
+    moved = _moved(job, incident, now)
+    if moved:
+        return ActionState.REFUSED, moved
+    try:
+        return ActionState.DONE, job.action.run(job.request)
+    except PermanentError as error:
+        return ActionState.FAILED, str(error)
+    except TransientError as error:
+        if error.sent is False:
+            raise
+        settled = job.action.settle(job.request)
+        if settled is Settled.DONE:
+            return ActionState.DONE, f"done, though the answer was lost ({error})"
+        raise  # settled again on the next attempt; only the state of the target decides
+
+
+def _moved(job: _Job, incident: Incident, now: datetime) -> str:
+    """What changed since the plan was approved; empty when nothing did."""
+    plan = job.approval.plan
+    if incident.over:
+        return "the incident is over"
+    if now >= plan.expires_at + timedelta(seconds=60):
+        return f"the plan expired at {plan.expires_at:%H:%M:%S} UTC"
+    outside = job.action.allowed(job.request)
+    if outside:
+        return outside
+    live = job.action.facts(plan.target)
+    changed = [name for name, value in plan.preconditions.items() if live.get(name) != value]
+    if changed:
+        name = changed[0]
+        return f"{name} was {plan.preconditions[name]!r} when it was proposed and is {live.get(name)!r} now"
+    return ""
+
+
+def _ended(
+    approval: ApprovalRequest,
+    state: ActionState,
+    message: str,
+    facts: dict[str, str],
+    incident: Incident,
+    now: datetime,
+    ports: Ports,
+) -> Outcome:
+    plan = approval.plan
+    result = ActionResult(approval.id, plan.action, plan.target, state, now, message, facts)
+    done = state is ActionState.DONE
+    kind = NoticeKind.EXECUTED if done else NoticeKind.ESCALATED
+    title = f"{'Executed' if done else state.capitalize()}: {plan.title}"
+    shown = tuple(Fact(name, value) for name, value in facts.items())
+    events = (
+        Emit(TicketUpdateRequested(UpdateKind.NOTE, f"{title}. {message}")),
+        *notices.tell(kind, title, message, incident, ports.settings, shown),
+        *((Emit(ClosingRequested(ClosingKind.AFTER_ACTION)),) if done else ()),
+    )
+    changes = (Append("actions", result), Happened(Moment.EXECUTED if done else Moment.NOT_EXECUTED))
+    return Outcome(f"{state}: {plan.title}", message, changes, events)

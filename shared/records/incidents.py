@@ -1,0 +1,193 @@
+"""Rows of `incidents`: the incident, its timeline, audit chain, inbox, outbox, intents and held events.
+
+In: model values. Out: operations of one transaction, and reads (rules H1 to H9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.model import codec
+from shared.model.audit import AuditEntry, TimelineEntry
+from shared.model.event import Event
+from shared.model.incident import Incident
+from shared.ports.store import Conflict, Insert, Replace, Row, Store, Table, Upsert, Value
+from shared.records.rows import moment, pack, shard, text, unpack
+
+INCIDENT = "incident"
+TIMELINE = "timeline|"
+AUDIT = "audit|"
+INBOX = "inbox|"
+OUTBOX = "outbox|"
+INTENT = "intent|"
+HELD = "held|"
+RELEASED = "released|"
+SHARDS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An incident and the ETag its next commit must match (rule H1)."""
+
+    incident: Incident
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Somebody is about to touch the outside for one event (rule H2).
+
+    Attributes:
+        state: ``started``, ``not_sent`` (certainly nothing happened) or ``unknown``.
+    """
+
+    owner: str
+    lease_until: datetime
+    state: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An event that waits for a time or a person (rule H9)."""
+
+    event: Event
+    reason: str
+    until: datetime
+    release_by: str
+    etag: str
+
+
+def load(store: Store, incident_id: str) -> Loaded | None:
+    """The incident with its ETag, or ``None``."""
+    if not incident_id:
+        return None
+    row = store.get(Table.INCIDENTS, incident_id, INCIDENT)
+    return None if row is None else Loaded(unpack(Incident, row.values), row.etag)
+
+
+def rows(store: Store, partition: str, prefix: str, table: Table = Table.INCIDENTS) -> Iterator[Row]:
+    """Every row of a partition whose key begins with ``prefix``, in key order."""
+    start = prefix
+    below = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\uffff"
+    while True:
+        page = store.query(table, partition, start, below)
+        yield from page.rows
+        if page.next_key is None:
+            return
+        start = page.next_key
+
+
+def timeline(store: Store, incident_id: str) -> tuple[TimelineEntry, ...]:
+    """The timeline, oldest first."""
+    return tuple(unpack(TimelineEntry, row.values) for row in rows(store, incident_id, TIMELINE))
+
+
+def audit(store: Store, chain: str) -> tuple[AuditEntry, ...]:
+    """The audit chain of an incident, first entry first."""
+    return tuple(unpack(AuditEntry, row.values) for row in rows(store, chain, AUDIT))
+
+
+def timeline_row(entry: TimelineEntry) -> Insert:
+    """A new timeline row."""
+    return Insert(f"{TIMELINE}{entry.number:08d}", pack(entry))
+
+
+def audit_row(entry: AuditEntry) -> Insert:
+    """A new audit row."""
+    return Insert(f"{AUDIT}{entry.number:08d}", pack(entry))
+
+
+def seal(entry: AuditEntry) -> AuditEntry:
+    """The entry with the hash it must carry."""
+    return replace(entry, hash=entry.expected_hash())
+
+
+def inbox_row(event: Event, now: datetime) -> Insert:
+    """The mark that this event was worked off; its create is what makes a hop happen once."""
+    return Insert(INBOX + event.id, {"at": now, "type": event.type})
+
+
+def outbox_row(event: Event, now: datetime) -> Insert:
+    """An event that must be sent."""
+    return Insert(OUTBOX + event.id, event_values(event, now))
+
+
+def event_values(event: Event, now: datetime) -> dict[str, Value]:
+    """Properties that hold a whole event, cut into pieces a row accepts."""
+    body = codec.encode_event(event).decode()
+    pieces = {f"body{i:02d}": body[at : at + 16_000] for i, at in enumerate(range(0, len(body), 16_000))}
+    return {**pieces, "at": now, "attempt": event.attempt, "queue_type": event.type}
+
+
+def event_of(row: Row) -> Event:
+    """The event of an outbox or held row."""
+    names = sorted(name for name in row.values if name.startswith("body"))
+    return codec.decode_event("".join(text(row.values, name) for name in names).encode())
+
+
+def outbox(store: Store, incident_id: str) -> tuple[tuple[Event, datetime, str], ...]:
+    """Events that may not have been sent: event, when it was written, ETag."""
+    found = []
+    for row in rows(store, incident_id, OUTBOX):
+        written = moment(row.values, "at")
+        if written is not None:
+            found.append((event_of(row), written, row.etag))
+    return tuple(found)
+
+
+def intent_of(store: Store, incident_id: str, event_id: str) -> Intent | None:
+    """The intent of an event, or ``None``."""
+    row = store.get(Table.INCIDENTS, incident_id, INTENT + event_id)
+    if row is None:
+        return None
+    until = moment(row.values, "lease_until")
+    if until is None:
+        return None
+    return Intent(text(row.values, "owner"), until, text(row.values, "state"), row.etag)
+
+
+def write_intent(
+    store: Store, incident_id: str, event_id: str, owner: str, until: datetime, state: str, etag: str | None
+) -> bool:
+    """Create (``etag`` is ``None``) or take over an intent; False when somebody else was faster."""
+    values: dict[str, Value] = {"owner": owner, "lease_until": until, "state": state}
+    key = INTENT + event_id
+    try:
+        store.write(Table.INCIDENTS, incident_id, Insert(key, values) if etag is None else Replace(key, values, etag))
+    except Conflict:
+        return False
+    return True
+
+
+def held_row(event: Event, reason: str, until: datetime, release_by: str, now: datetime) -> Insert:
+    """A held event (rule H9)."""
+    also: dict[str, Value] = {"reason": reason, "until": until, "release_by": release_by}
+    return Insert(HELD + event.id, {**event_values(event, now), **also})
+
+
+def held(store: Store, incident_id: str) -> tuple[Held, ...]:
+    """All held events of an incident."""
+    found = []
+    for row in rows(store, incident_id, HELD):
+        until = moment(row.values, "until")
+        if until is not None:
+            reason, by = text(row.values, "reason"), text(row.values, "release_by")
+            found.append(Held(event_of(row), reason, until, by, row.etag))
+    return tuple(found)
+
+
+def mark_pending(store: Store, incident_id: str, now: datetime, due: datetime | None = None) -> None:
+    """Say that this incident may have something to send or release (rule H8)."""
+    store.write(Table.PENDING, shard(incident_id, SHARDS), Upsert(incident_id, {"at": now, "due": due or now}))
+
+
+def pending(store: Store) -> Iterator[tuple[str, datetime, str, str]]:
+    """Incidents that may have something to send: id, marker time, shard, ETag."""
+    for i in range(SHARDS):
+        for row in rows(store, f"{i:02x}", "", Table.PENDING):
+            at = moment(row.values, "at")
+            if at is not None:
+                yield row.key, at, row.partition, row.etag

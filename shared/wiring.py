@@ -1,0 +1,275 @@
+"""The composition root: the only place where ports meet adapters.
+
+In: a configuration file and the environment. Out: an `App`, or every problem at once; and the generated schema.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+
+from shared.adapters.actions import ACTIONS
+from shared.adapters.bus.servicebus import ServiceBusBus
+from shared.adapters.channels import CHANNELS
+from shared.adapters.evidence import EVIDENCE
+from shared.adapters.evidence.investigator import PooledInvestigator
+from shared.adapters.evidence.own_samples import OwnSamples
+from shared.adapters.identity.development import DevelopmentSignIn
+from shared.adapters.knowledge import DESTINATIONS
+from shared.adapters.knowledge.library import FolderLibrary
+from shared.adapters.registry import Adapter, Surroundings
+from shared.adapters.sources import POLLERS, SOURCES
+from shared.adapters.stores import STORES
+from shared.adapters.stores.anchor_file import AnchorFile
+from shared.adapters.telemetry import hop_log
+from shared.adapters.ticketing import TICKETING
+from shared.adapters.waits.durable import NoWaits
+from shared.agents.chronicler import aggregator, doc_writer, publisher
+from shared.agents.remediator import closer, executor, solicitor, ticket_updater
+from shared.agents.sentinel import incident_creator, notifier, ticket_writer
+from shared.agents.triage import enricher, rca, recommender
+from shared.config.load import ConfigError, Document, read
+from shared.config.schema import Settings
+from shared.dispatch import Engine, Worker
+from shared.model.pipeline import MicroAgent
+from shared.portal import Portal
+from shared.ports import Ports
+from shared.ports.anchor import Anchor
+from shared.ports.store import Store
+from shared.ports.waits import Waits
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_CONFIG = ROOT / "config" / "argus.yaml"
+
+FAMILIES: Mapping[str, Mapping[str, Adapter[Any]]] = {
+    "sources": SOURCES,
+    "pollers": POLLERS,
+    "channels": CHANNELS,
+    "ticketing": TICKETING,
+    "destinations": DESTINATIONS,
+    "evidence": EVIDENCE,
+    "actions": ACTIONS,
+}
+
+WORKERS: Mapping[MicroAgent, Worker] = {
+    MicroAgent.INCIDENT_CREATOR: Worker(
+        incident_creator.handle,
+        reads=("state", "alerts", "severity", "acknowledged_by"),
+        create=incident_creator.create,
+        always=incident_creator.always,
+    ),
+    MicroAgent.NOTIFIER: Worker(notifier.handle),
+    MicroAgent.TICKET_WRITER: Worker(ticket_writer.handle),
+    MicroAgent.RCA: Worker(rca.handle),
+    MicroAgent.ENRICHER: Worker(enricher.handle),
+    MicroAgent.RECOMMENDER: Worker(recommender.handle),
+    MicroAgent.SOLICITOR: Worker(solicitor.handle),
+    MicroAgent.EXECUTOR: Worker(executor.handle),
+    MicroAgent.TICKET_UPDATER: Worker(ticket_updater.handle),
+    MicroAgent.CLOSER: Worker(closer.handle, reads=("state", "alerts")),
+    MicroAgent.AGGREGATOR: Worker(aggregator.handle),
+    MicroAgent.DOC_WRITER: Worker(doc_writer.handle),
+    MicroAgent.PUBLISHER: Worker(publisher.handle),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything a trigger needs."""
+
+    engine: Engine
+    portal: Portal
+    anchor: Anchor
+
+    @property
+    def ports(self) -> Ports:
+        """The ports of the engine."""
+        return self.engine.ports
+
+    def engine_with(self, waits: Waits) -> Engine:
+        """The engine with waits that belong to one invocation."""
+        return replace(self.engine, ports=replace(self.engine.ports, waits=waits))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A valid configuration: settings, and the built adapters of every family by configured name."""
+
+    settings: Settings
+    adapters: Mapping[str, Mapping[str, Any]]
+    evidence_services: Mapping[str, frozenset[str] | None]
+    store: Store
+
+
+def utc_now() -> datetime:
+    """Now, aware; the one clock of the product."""
+    return datetime.now(UTC)
+
+
+@lru_cache(maxsize=1)
+def app() -> App:
+    """The app of this process, built once from ``ARGUS_CONFIG`` and the environment."""
+    hop_log.attach(os.environ.get("ARGUS_HOP_LOG", ""))
+    return build(Path(os.environ.get("ARGUS_CONFIG") or DEFAULT_CONFIG), os.environ)
+
+
+def build(config: Path, environ: Mapping[str, str]) -> App:
+    """Make an app.
+
+    Raises:
+        ConfigError: the configuration cannot be used; every problem is in it.
+    """
+    checked = check(config, environ)
+    settings, adapters = checked.settings, checked.adapters
+    own = OwnSamples(checked.store, settings)
+    sources = {
+        "own_samples": (own, None),
+        **{name: (source, checked.evidence_services[name]) for name, source in adapters["evidence"].items()},
+    }
+    folders = [_under_root(settings.knowledge.runbooks)]
+    if settings.knowledge.learned:
+        folders.append(_under_root(settings.knowledge.learned))
+    ports = Ports(
+        settings=settings,
+        store=checked.store,
+        bus=ServiceBusBus(SecretStr(environ.get("ServiceBusConnection", ""))),
+        waits=NoWaits(),
+        investigator=PooledInvestigator(sources, settings.investigation.timeout_s, settings.investigation.parallel),
+        library=FolderLibrary(folders),
+        sources=adapters["sources"],
+        pollers=adapters["pollers"],
+        channels=adapters["channels"],
+        ticketing=adapters["ticketing"],
+        destinations=adapters["destinations"],
+        actions=adapters["actions"],
+    )
+    engine = Engine(ports, WORKERS, utc_now, random.random, lambda: uuid.uuid4().hex)
+    sign_in = DevelopmentSignIn(settings, environ.get("WEBSITE_SITE_NAME", ""), utc_now)
+    heads = Path(environ.get("ARGUS_HEADS") or ROOT / ".argus" / "heads.jsonl")
+    return App(engine, Portal(ports, sign_in, sign_in, utc_now), AnchorFile(heads))
+
+
+def check(config: Path, environ: Mapping[str, str]) -> Checked:
+    """Read and validate a configuration, adapter sections included.
+
+    Raises:
+        ConfigError: every problem, sorted by line.
+    """
+    document = read(config, environ)
+    settings = document.validate(Settings, document.data) if document.data or not document.problems else None
+    adapters: dict[str, dict[str, Any]] = {family: {} for family in FAMILIES}
+    evidence_services: dict[str, frozenset[str] | None] = {}
+    if settings is None:
+        for family in FAMILIES:
+            _validate_family(document, family, document.data.get(family))
+        raise ConfigError(document.problems)
+    near = Surroundings(ROOT, settings.portal.base_url.rstrip("/"), settings.services)
+    for family in FAMILIES:
+        for name, (adapter, section) in _validate_family(document, family, getattr(settings, family)).items():
+            adapters[family][name] = adapter.build(name, section, near)
+            if family == "evidence":
+                service = getattr(section, "service", "")
+                evidence_services[name] = frozenset({service}) if service else None
+    _check_names(document, settings)
+    store = _open_store(document, settings, environ)
+    if document.problems or store is None:
+        raise ConfigError(document.problems)
+    return Checked(settings, adapters, evidence_services, store)
+
+
+def open_store(config: Path | None = None, environ: Mapping[str, str] = os.environ) -> Store:
+    """Only the store of a configuration, for tools that read it."""
+    document = read(config or DEFAULT_CONFIG, environ)
+    settings = document.validate(Settings, document.data)
+    store = None if settings is None else _open_store(document, settings, environ)
+    if store is None:
+        raise ConfigError(document.problems)
+    return store
+
+
+def _open_store(document: Document, settings: Settings, environ: Mapping[str, str]) -> Store | None:
+    adapter = STORES.get(settings.store.kind)
+    if adapter is None:
+        document.report(("store", "kind"), f"unknown store; known here: {', '.join(sorted(STORES))}")
+        return None
+    section = document.validate(adapter.config, settings.store.settings, ("store", "settings"))
+    if section is None or document.problems:
+        return None
+    return adapter.build("store", section, Surroundings(ROOT))
+
+
+def _validate_family(document: Document, family: str, sections: object) -> dict[str, tuple[Adapter[Any], Any]]:
+    """Validate every section of a family with the class its product registered."""
+    registry, found = FAMILIES[family], {}
+    if not isinstance(sections, Mapping):
+        return {}
+    for name, section in sections.items():
+        if not isinstance(section, Mapping):
+            continue
+        product = str(section.get("type", name))
+        adapter = registry.get(product)
+        if adapter is None:
+            place = (family, str(name), "type") if "type" in section else (family, str(name))
+            document.report(place, f"unknown product {product!r}; known here: {', '.join(sorted(registry))}")
+            continue
+        rest = {key: value for key, value in section.items() if key != "type"}
+        valid = document.validate(adapter.config, rest, (family, str(name)))
+        if valid is not None:
+            found[str(name)] = (adapter, valid)
+    return found
+
+
+def _check_names(document: Document, settings: Settings) -> None:
+    """Names that must exist elsewhere in the file."""
+    wanted = (
+        (("notify", "channels"), settings.notify.channels, settings.channels),
+        (("notify", "approvals"), settings.notify.approvals, settings.channels),
+        (("knowledge", "publish_to"), settings.knowledge.publish_to, settings.destinations),
+        (("policy", "hold"), settings.policy.hold, {str(name): None for name in MicroAgent}),
+    )
+    for path, names, known in wanted:
+        for i, name in enumerate(names):
+            if name not in known:
+                document.report(
+                    (*path, i), f"{name!r} is not configured; known here: {', '.join(sorted(known)) or 'none'}"
+                )
+
+
+def _under_root(folder: str) -> Path:
+    path = Path(folder)
+    return path if path.is_absolute() else ROOT / path
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the configuration, with the sections of every registered adapter."""
+    document = Settings.model_json_schema()
+    definitions = document.setdefault("$defs", {})
+    for family, registry in FAMILIES.items():
+        options = []
+        for product, adapter in sorted(registry.items()):
+            section = adapter.config.model_json_schema(ref_template="#/$defs/{model}")
+            definitions.update(section.pop("$defs", {}))
+            section["title"] = f"{family}: {product}"
+            section.setdefault("properties", {})["type"] = {"const": product, "description": "The product."}
+            definitions[f"{family}_{product}"] = section
+            options.append({"$ref": f"#/$defs/{family}_{product}"})
+        document["properties"][family]["additionalProperties"] = {"anyOf": options}
+    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    document["title"] = "ARGUS configuration"
+    return document
+
+
+def schema_text() -> str:
+    """`config/schema.json` as it must be."""
+    return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,0 +1,1 @@
+"""Tests of the local Functions host, run against small apps in `apps/`."""

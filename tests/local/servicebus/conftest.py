@@ -1,0 +1,133 @@
+"""One broker for all SDK tests, with a clock that tests move, and the SDK in both of its forms behind one face."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.servicebus import ServiceBusClient
+from azure.servicebus.aio import ServiceBusClient as AioServiceBusClient
+
+from local.servicebus.server import RunningBroker, broker_thread
+from local.servicebus.settings import QueueSettings
+
+KEY = "a key for tests"
+FLAVOURS = ("sync", "aio")
+
+
+class Clock:
+    """The wall clock plus what tests have added; it never goes back."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+
+class Sdk:
+    """The unmodified SDK, sync or aio; senders and receivers are opened once, as each costs half a second."""
+
+    def __init__(self, flavour: str, broker: RunningBroker, clock: Clock) -> None:
+        self.flavour = flavour
+        self.broker = broker
+        self.clock = clock
+        self._runner = asyncio.Runner()
+        kind = ServiceBusClient if flavour == "sync" else AioServiceBusClient
+        self.client = self.run(self._make(kind))
+        self._open: dict[tuple[str, ...], Any] = {}
+
+    def _make(self, kind: Any) -> Any:
+        def make() -> Any:
+            return kind.from_connection_string(self.broker.connection_string, retry_total=0)
+
+        async def make_on_loop() -> Any:
+            return make()
+
+        return make() if self.flavour == "sync" else make_on_loop()
+
+    def run(self, result: Any) -> Any:
+        """A value, or what an awaitable gives."""
+
+        async def wait() -> Any:
+            return await result
+
+        return self._runner.run(wait()) if inspect.isawaitable(result) else result
+
+    def queue(self, name: str) -> str:
+        return f"{name}-{self.flavour}"
+
+    def sender(self, name: str) -> Any:
+        key = ("sender", name)
+        if key not in self._open:
+            self._open[key] = self.client.get_queue_sender(self.queue(name))
+        return self._open[key]
+
+    def receiver(self, name: str, **options: Any) -> Any:
+        key = ("receiver", name, repr(sorted(options.items())))
+        if key not in self._open:
+            self._open[key] = self.client.get_queue_receiver(self.queue(name), **options)
+        return self._open[key]
+
+    def send(self, name: str, messages: Any) -> None:
+        self.run(self.sender(name).send_messages(messages))
+
+    def receive(self, name: str, count: int = 1, **options: Any) -> list[Any]:
+        """Exactly ``count`` messages, however many calls that takes."""
+        receiver, found = self.receiver(name, **options), []
+        while len(found) < count:
+            got = self.run(receiver.receive_messages(max_message_count=count - len(found), max_wait_time=5))
+            assert got, f"only {len(found)} of {count} messages came"
+            found += got
+        return found
+
+    def settle(self, name: str, verb: str, message: Any, receiver: Any = None, **options: Any) -> None:
+        self.run(getattr(receiver or self.receiver(name), f"{verb}_message")(message, **options))
+
+    def counts(self, name: str) -> dict[str, Any]:
+        """The queue's row of the stats without its age."""
+        row = next(row for row in self.broker.broker.stats() if row["name"] == self.queue(name))
+        return {key: value for key, value in row.items() if key not in ("name", "oldest_s") and value}
+
+    def advance(self, seconds: float) -> None:
+        self.clock.ahead_s += seconds
+        self.broker.wake()
+
+    def close(self) -> None:
+        self.run(self.client.close())
+        self._runner.close()
+
+
+def queues() -> list[QueueSettings]:
+    """One set of queues for each flavour, so that they cannot meet."""
+    found = []
+    for flavour in FLAVOURS:
+        found += [
+            QueueSettings(f"jobs-{flavour}"),
+            QueueSettings(f"Delete-{flavour}"),
+            QueueSettings(f"twice-{flavour}", max_delivery_count=2, dead_letter_on_expiration=True),
+            QueueSettings(f"short-{flavour}", lock_duration_s=5),
+        ]
+    return found
+
+
+@pytest.fixture(scope="session")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[RunningBroker]:
+    path: Path = tmp_path_factory.mktemp("servicebus") / "broker.db"
+    with broker_thread(path, queues(), KEY, clock=clock) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=FLAVOURS)
+def sdk(request: pytest.FixtureRequest, broker: RunningBroker, clock: Clock) -> Iterator[Sdk]:
+    found = Sdk(request.param, broker, clock)
+    yield found
+    found.close()

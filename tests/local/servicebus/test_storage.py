@@ -1,0 +1,75 @@
+"""What was committed is there at the next start; what was not is not."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from local.servicebus.queue import Queue
+from local.servicebus.storage import Store, StoreInUse
+from tests.local.servicebus.fakes import message, policy
+
+
+def opened(path: Path) -> tuple[Queue, Store]:
+    store = Store(path)
+    queue = Queue(policy(), store)
+    queue.restore(*store.load("q"))
+    return queue, store
+
+
+def test_everything_but_the_locks_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "b.db"
+    queue, store = opened(path)
+    queue.send([message(b"%d" % n, message_id=f"id{n}") for n in range(4)], 0)
+    queue.send([message(b"later", due_ms=5000)], 0)
+    first, second, third, _ = [queue.lock_next(0) for _ in range(4)]
+    assert first
+    assert second
+    assert third
+    queue.complete(first.token, 0)
+    queue.abandon(second.token, 0)
+    queue.reject(third.token, "why", None, 0)
+    store.commit()
+    store.close()
+
+    again, store = opened(path)
+    assert again.counts(0) == {"active": 2, "locked": 0, "scheduled": 1, "oldest_s": 0.0}
+    back = again.lock_next(0)
+    assert back is not None
+    assert (back.entry.seq, back.entry.delivery_count, back.entry.message.rest[-1:]) == (2, 1, b"1")
+    dead = again.dead_letter.lock_next(0)
+    assert dead is not None
+    assert dead.entry.seq == 3
+    assert b"why" in dead.entry.message.application
+    assert again.send([message(message_id="id0"), message()], 1) == [1, 6]
+    again.advance(5000)
+    assert again.counts(5000)["scheduled"] == 0
+    store.close()
+
+
+def test_what_was_not_committed_is_gone(tmp_path: Path) -> None:
+    queue, store = opened(tmp_path / "b.db")
+    queue.send([message()], 0)
+    store.commit()
+    queue.send([message()], 0)
+    store.close()
+    again, store = opened(tmp_path / "b.db")
+    assert again.counts(0)["active"] == 1
+    assert again.send([message()], 0) == [2]
+    store.close()
+
+
+def test_one_broker_per_file(tmp_path: Path) -> None:
+    store = Store(tmp_path / "b.db")
+    with pytest.raises(StoreInUse, match="another broker already uses"):
+        Store(tmp_path / "b.db")
+    store.close()
+    Store(tmp_path / "b.db").close()
+
+
+def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "b.db") as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(ValueError, match="schema 99"):
+        Store(tmp_path / "b.db")
