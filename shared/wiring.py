@@ -5,6 +5,8 @@ In: a configuration file and the environment. Out: an `App`, or every problem at
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import random
@@ -182,23 +184,35 @@ def check(config: Path, environ: Mapping[str, str]) -> Checked:
                 service = getattr(section, "service", "")
                 evidence_services[name] = frozenset({service}) if service else None
     _check_names(document, settings)
-    store = _open_store(document, settings, environ)
+    store = _open_store(document, settings)
     if document.problems or store is None:
         raise ConfigError(document.problems)
-    return Checked(settings, adapters, evidence_services, store)
+    return Checked(_without_secrets(settings), adapters, evidence_services, store)
 
 
 def open_store(config: Path | None = None, environ: Mapping[str, str] = os.environ) -> Store:
     """Only the store of a configuration, for tools that read it."""
     document = read(config or DEFAULT_CONFIG, environ)
     settings = document.validate(Settings, document.data)
-    store = None if settings is None else _open_store(document, settings, environ)
+    store = None if settings is None else _open_store(document, settings)
     if store is None:
         raise ConfigError(document.problems)
     return store
 
 
-def _open_store(document: Document, settings: Settings, environ: Mapping[str, str]) -> Store | None:
+def _without_secrets(settings: Settings) -> Settings:
+    """Settings whose adapter sections are only fingerprints: agents need the names, nobody the secrets in them."""
+    key = settings.portal.session_secret.get_secret_value().encode()
+
+    def fingerprint(section: Mapping[str, Any]) -> dict[str, str]:
+        text = json.dumps(section, sort_keys=True, default=str).encode()
+        return {"fingerprint": hmac.digest(key, text, hashlib.sha256).hex()[:16]}
+
+    sections = {f: {name: fingerprint(s) for name, s in getattr(settings, f).items()} for f in FAMILIES}
+    return settings.model_copy(update=sections)
+
+
+def _open_store(document: Document, settings: Settings) -> Store | None:
     adapter = STORES.get(settings.store.kind)
     if adapter is None:
         document.report(("store", "kind"), f"unknown store; known here: {', '.join(sorted(STORES))}")

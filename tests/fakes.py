@@ -240,7 +240,7 @@ def settings(**overrides: Any) -> Settings:
 
 
 def ports(store: Store, chosen: Settings | None = None, **overrides: Any) -> Ports:
-    """Ports of fakes around a store; one channel ``chat``, ticket system ``desk``, destination ``wiki``, action ``undo``.
+    """Ports of fakes around a store: channel ``chat``, ticket system ``desk``, destination ``wiki``, action ``undo``.
 
     Args:
         overrides: fields of `Ports` to replace.

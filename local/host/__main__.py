@@ -69,7 +69,8 @@ async def _watch_parent(pid: int, stop: asyncio.Event) -> None:
 
 
 def _bound(port: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol is named because asyncio turns Nagle's delay off only on sockets that say they are TCP.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((ADDRESS, port))
@@ -93,10 +94,10 @@ async def serve(host: Host, bound: socket.socket, parent_pid: int | None) -> boo
         host.asgi, interface="asgi3", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
     )
     server = Server(config)
+    host.start()  # first: a request must not find the hub half taken up; the socket listens, so none is lost
     serving = asyncio.create_task(server.serve(sockets=[bound]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.005)
-    host.start()
     address = bound.getsockname()
     print(f"host ready on http://{ADDRESS}:{address[1]} ({len(host.specs)} functions)", flush=True)
     watching = asyncio.create_task(_watch_parent(parent_pid, stop)) if parent_pid else None

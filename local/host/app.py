@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from local.host.timers import TimerRunner, timers_of
 log = logging.getLogger("local.host")
 DRAIN_S = 8.0
 _OWN_PATHS = ("/admin/", BASE_PATH)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1", "testserver")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ class Host:
         return Response(status_code=202) if ran else problem(409, "The timer is running already")
 
     def start(self) -> None:
-        """Begins to work; call on the loop that serves HTTP, once it serves."""
+        """Begins to work; call on the loop that serves HTTP, once its socket listens."""
         if self._hub is not None:
             self._hub[0].start()
         if self._timers is not None:
@@ -210,3 +211,7 @@ class Host:
         """Gives up the Durable hub; the last thing to do."""
         if self._hub is not None:
             await self._hub[0].finish()
+        client = sys.modules.get("azure.durable_functions.models.utils.http_utils")
+        end = getattr(client, "_close_session", None)
+        if end is not None:  # the worker of the real host has no hook for it either, but it is killed, not stopped
+            await end()

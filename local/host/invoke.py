@@ -85,6 +85,13 @@ class InvocationContext(func.Context):
         return None
 
 
+async def _awaited(spec: FunctionSpec, arguments: Mapping[str, object]) -> Any:
+    try:
+        return await spec.call(**arguments)
+    except SystemExit as exc:  # would end the host's loop
+        raise RuntimeError("the function raised SystemExit") from exc
+
+
 class Invoker:
     """Runs functions and knows how many are running.
 
@@ -145,6 +152,12 @@ class Invoker:
             log.warning("function %s %s exceeded %.0f s", spec.name, invocation_id, self._timeout_s)
             message = f"function {spec.name} exceeded its time limit of {self._timeout_s:g} s"
             raise InvocationError(message, invocation_id, timed_out=True) from exc
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._failed(spec, invocation_id, exc)  # the function's own, which must not end who called it
+            raise InvocationError("the function was cancelled", invocation_id) from exc
         except Exception as exc:
             if not orchestrator:  # a failed orchestration is reported by the Durable runner, in words
                 self._failed(spec, invocation_id, exc)
@@ -162,7 +175,7 @@ class Invoker:
     ) -> Any:
         limit = None if self._timeout_s == float("inf") else self._timeout_s
         if spec.is_async:
-            return await asyncio.wait_for(spec.call(**arguments), limit)
+            return await asyncio.wait_for(_awaited(spec, arguments), limit)
         pool = self._orchestrators if orchestrator else self._pool
         begun = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -170,7 +183,10 @@ class Invoker:
         def in_thread() -> Any:
             loop.call_soon_threadsafe(begun.set)
             self._storage.invocation_id = invocation_id
-            return spec.call(**arguments)
+            try:
+                return spec.call(**arguments)
+            except (StopIteration, SystemExit) as exc:  # neither may travel through a future
+                raise RuntimeError(f"the function raised {type(exc).__name__}") from exc
 
         future: Future[Any] = pool.submit(in_thread)
         try:

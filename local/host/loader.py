@@ -115,12 +115,16 @@ def load_functions(app: FunctionRegister, app_dir: Path) -> list[FunctionSpec]:
     """Lists the app's functions.
 
     Raises:
-        SettingsError: one line for each function this host cannot run.
-        ValueError: the library found the app malformed (two functions of one name, a function without trigger).
+        SettingsError: one line for each function this host cannot run; or the library found the app malformed
+            (two functions of one name, a function without trigger).
     """
     specs: list[FunctionSpec] = []
     refusals: list[str] = []
-    for function in app.get_functions():
+    try:
+        functions = app.get_functions()
+    except ValueError as exc:
+        raise SettingsError(str(exc)) from exc
+    for function in functions:
         bindings = _bindings(function)
         declared = function.get_trigger()
         if declared is None:  # get_functions() has refused such a function already

@@ -88,7 +88,10 @@ def _read_key(path: Path | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local.servicebus", description="A Service Bus broker on loopback.")
+    # No abbreviations: "--key SECRET" must not pass for --key-file and end up in an error message.
+    parser = argparse.ArgumentParser(
+        prog="python -m local.servicebus", description="A Service Bus broker on loopback.", allow_abbrev=False
+    )
     parser.add_argument("--port", type=int, default=0, help="AMQP port; 0 takes a free one")
     parser.add_argument(
         "--stats-port", type=int, default=0, help="port of GET /queues and /healthz; 0 takes a free one"

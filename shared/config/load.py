@@ -141,9 +141,9 @@ def _plain(node: yaml.Node, path: Path_, document: Document, environ: Mapping[st
         return _VARIABLE.sub(lambda match: _variable(match, path, document, environ), text)
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _variable(match: re.Match[str], path: Path_, document: Document, environ: Mapping[str, str]) -> str:
@@ -175,10 +175,11 @@ def _names(model: type[BaseModel], loc: Path_) -> list[str]:
 
 def _inside(annotation: Any) -> Any:
     """The value type of a mapping, list or Annotated."""
-    arguments = getattr(annotation, "__args__", ())
-    origin = getattr(annotation, "__origin__", None)
-    if origin is dict and len(arguments) == 2:
-        return _inside(arguments[1]) if hasattr(arguments[1], "__metadata__") else arguments[1]
+    arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
+    origin: Any = getattr(annotation, "__origin__", None)
+    if origin is dict and len(arguments) > 1:
+        value: Any = arguments[1]
+        return _inside(value) if hasattr(value, "__metadata__") else value
     if origin is list and arguments:
         return arguments[0]
-    return getattr(annotation, "__origin__", annotation)
+    return annotation if origin is None else origin

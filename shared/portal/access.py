@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from shared.config.schema import Settings
-from shared.ports.identity import Identity, Person
 from shared.portal.exchange import Refused, Request
+from shared.ports.identity import Identity, Person
 
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
@@ -27,7 +28,7 @@ class SignIn(Identity, Protocol):
         """Everybody who can be chosen."""
         ...
 
-    def refusal(self, headers: dict[str, str]) -> str:
+    def refusal(self, headers: Mapping[str, str]) -> str:
         """Why nobody can sign in with this request; empty when somebody can."""
         ...
 

@@ -23,8 +23,8 @@ from shared.model.event import (
 )
 from shared.model.pipeline import DESTINATION
 from shared.model.signal import Severity
-from shared.ports.bus import Bus, Message
 from shared.portal.exchange import Refused
+from shared.ports.bus import Bus, Message
 
 MAX_TITLE_CHARS = 200
 MAX_NAME_CHARS = 100

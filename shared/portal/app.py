@@ -13,12 +13,12 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, urlencode
 
 from shared.model.errors import PermanentError, TransientError
-from shared.ports import Ports
-from shared.ports.identity import Identity
 from shared.portal import changes, json_api, pages
 from shared.portal.access import KEY_QUERY, Access, SignIn
 from shared.portal.exchange import SECURITY_HEADERS, Refused, Request, Response, problem, redirect
 from shared.portal.site import STATIC_TYPES, Site, Visit, static_files, templates
+from shared.ports import Ports
+from shared.ports.identity import Identity
 
 Handler = Callable[..., Response]
 _ID = r"(?P<name>[^/]{1,200})"
@@ -73,10 +73,8 @@ class Portal:
         head = request.method == "HEAD"
         if head:
             request = replace(request, method="GET")
-        if request.path.startswith("/static/"):
-            answer = self._static(request)
-        else:
-            answer = self._answer(request)
+        static = request.path.startswith("/static/")
+        answer = self._static(request) if static else self._answer(request)
         return replace(answer, body=b"") if head else answer
 
     def _answer(self, request: Request) -> Response:
@@ -121,5 +119,6 @@ def _refuse(visit: Visit, refused: Refused) -> Response:
     if refused.status == 401 and request.method == "GET" and visit.site.sign_in is not None:
         query = urlencode({name: value for name, value in request.query.items() if name != KEY_QUERY})
         return redirect(f"/signin?next={quote(request.path + ('?' + query if query else ''), safe='')}")
-    answer = visit.html("message.html", status=refused.status, refused=refused)
+    back = re.sub(rf"/{_VERB}$", "", request.path)
+    answer = visit.html("message.html", status=refused.status, refused=refused, back=back)
     return replace(answer, headers={**answer.headers, **refused.headers})

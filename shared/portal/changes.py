@@ -5,6 +5,7 @@ In: a visit with a form. Out: an event on its way, and a redirect to the page th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from shared.model.approval import Vote
@@ -21,7 +22,7 @@ def act(visit: Visit, name: str, verb: str) -> Response:
     return redirect(f"/incidents/{quote(incident_id)}?note={acts.ACTS[verb]}")
 
 
-def perform(visit: Visit, name: str, verb: str, fields: dict[str, str]) -> str:
+def perform(visit: Visit, name: str, verb: str, fields: Mapping[str, str]) -> str:
     """Send a person's act on an incident.
 
     Returns:
@@ -51,7 +52,7 @@ def open_incident(visit: Visit) -> Response:
     return redirect(f"/incidents/{incident_id}?note=opened")
 
 
-def request_incident(visit: Visit, fields: dict[str, str]) -> str:
+def request_incident(visit: Visit, fields: Mapping[str, str]) -> str:
     """Send a person's request for a new incident.
 
     Returns:
@@ -82,7 +83,7 @@ def decide(visit: Visit, approval_id: str) -> Response:
 
 
 def vote(
-    visit: Visit, approval_id: str, fields: dict[str, str]
+    visit: Visit, approval_id: str, fields: Mapping[str, str]
 ) -> tuple[read_model.ApprovalView, deciding.No | None, bool]:
     """Read a ballot and cast it.
 

@@ -14,11 +14,11 @@ from shared.model.approval import ApprovalRequest, Choice, Decision, Verdict, Vo
 from shared.model.errors import ArgusError
 from shared.model.event import Event, VoteCast, derive_id
 from shared.model.pipeline import DESTINATION
+from shared.portal.read_model import ApprovalView
+from shared.portal.words import VERDICTS, utc
 from shared.ports import Ports
 from shared.ports.bus import Message
 from shared.ports.identity import Person
-from shared.portal.read_model import ApprovalView
-from shared.portal.words import VERDICTS, utc
 from shared.records import approvals
 
 

@@ -17,12 +17,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from shared.model.lifecycle import State
 from shared.model.signal import Severity
-from shared.ports import Ports
-from shared.ports.identity import Person
 from shared.portal import words
 from shared.portal.access import Access, SignIn
 from shared.portal.charts import chart
 from shared.portal.exchange import Refused, Request, Response, page
+from shared.ports import Ports
+from shared.ports.identity import Person
 
 _HERE = Path(__file__).parent
 STATIC_TYPES: Mapping[str, str] = MappingProxyType(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.model.alert import Alert
@@ -112,14 +112,13 @@ def rank(state: Alert | Member) -> tuple[datetime, int, datetime, int]:
     """Order of the states of one alert by its source's times, whatever the order of arrival (rule S7).
 
     A firing counts from its beginning, a resolve from its moment: a firing that began before a resolve is over, however
-    late its repeats are stamped. Of two equal ones the worse severity stands.
+    late its repeats are stamped. A firing that begins in the very moment of a resolve is another one, unless the
+    resolve says it ends just that. Of two equal ones the worse severity stands.
     """
     worse = -int(state.severity.value.removeprefix("sev"))
-    at = state.at.astimezone(UTC)
-    if state.status is Status.RESOLVED:
-        return at, 1, at, worse
-    begun = state.starts_at.astimezone(UTC)
-    return begun, 2 if at > begun else 0, at, worse
+    if state.status is Status.FIRING:
+        return state.starts_at, 1, state.at, worse
+    return max(state.at, state.starts_at), 2 if state.starts_at >= state.at else 0, state.at, worse
 
 
 def member_of(alert: Alert, generation: int, now: datetime) -> Member:
@@ -289,9 +288,7 @@ def _unsettled(group: GroupState) -> bool:
     return group.state is Claim.CLOSING or (group.live and group.reopened == 0)
 
 
-def _turn(
-    store: Store, group_key: str, generation: int, step: Callable[[GroupState], GroupState]
-) -> GroupState | None:
+def _turn(store: Store, group_key: str, generation: int, step: Callable[[GroupState], GroupState]) -> GroupState | None:
     """The claim after a step; ``None`` when there is none of this generation."""
     for held in _readings(store, group_key):
         if held is None or held.group.generation != generation:

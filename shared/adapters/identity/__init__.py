@@ -1,0 +1,1 @@
+"""How people are known; `development` is for this machine, a platform brings its own."""

@@ -66,7 +66,7 @@ def _metric(context: Mapping[str, Any], outer: Mapping[str, Any]) -> Found:
             **story.labels,
         },
         custom=reading.obj(reading.pick(outer, "properties")),
-        summary=reading.text(f"Resolved: {words}" if status is Status.RESOLVED else words, 200),
+        summary=reading.text(words, 200),
         description=described or reading.plain(reading.pick(context, "details")),
         value=story.value,
         unit=story.unit,

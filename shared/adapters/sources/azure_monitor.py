@@ -177,10 +177,9 @@ def _common(essentials: Mapping[str, Any], outer: Mapping[str, Any]) -> Found:
     condition = reading.text(reading.pick(essentials, "monitorCondition")).lower()
     name = rule or story.name or last_part(reading.text(alert_id)) or service_kind or "Azure Monitor alert"
     description = reading.plain(reading.pick(essentials, "description"))
-    resolved = condition in _ENDED
     return Found(
         name=name,
-        status=Status.RESOLVED if resolved else Status.FIRING,
+        status=Status.RESOLVED if condition in _ENDED else Status.FIRING,
         identity=_identity(alert_id, origin, (name, *sorted(targets)), story.identity),
         severity=reading.text(reading.pick(essentials, "severity")),
         usual_severity=Severity.SEV4 if service_kind.lower().startswith("cost") else None,
@@ -195,7 +194,7 @@ def _common(essentials: Mapping[str, Any], outer: Mapping[str, Any]) -> Found:
             **story.labels,
         },
         custom={**story.custom, **reading.obj(reading.pick(outer, "customProperties"))},
-        summary=_summary(name, story.summary, description, resolved),
+        summary=_summary(name, story.summary, description),
         description=reading.text("\n\n".join(filter(None, (description, story.description))), 4000),
         value=story.value,
         unit=story.unit,
@@ -216,10 +215,10 @@ def _identity(alert_id: str, origin: str, rule: tuple[str, ...], story: tuple[st
     return (alert_id, *rule, *story)
 
 
-def _summary(name: str, story: str, description: str, resolved: bool) -> str:
+def _summary(name: str, story: str, description: str) -> str:
     first_line = description.split("\n", 1)[0]
     words = story or first_line or name
-    return reading.text(f"Resolved: {words}" if resolved else words, reading.MAX_TITLE_CHARS)
+    return reading.text(words, reading.MAX_TITLE_CHARS)
 
 
 def _texts(value: object) -> tuple[str, ...]:

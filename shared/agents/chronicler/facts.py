@@ -5,6 +5,7 @@ In: the incident and its rows. Out: one value that the documents are functions o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,8 +63,11 @@ class Facts:
         return _onset(self.incident)
 
     def cite(self, *micro_agents: MicroAgent, last: bool = False) -> str:
-        """``[t3]`` of the first (or last) timeline line of these micro-agents; empty when there is none."""
-        found = [entry for entry in self.timeline if entry.micro_agent in micro_agents]
+        """``[t3]`` of the first (or last) timeline line of these micro-agents; empty when there is none.
+
+        A line may name several, as they share an invocation.
+        """
+        found = [entry for entry in self.timeline if _names(entry) & set(micro_agents)]
         return f"[t{(found[-1] if last else found[0]).number}]" if found else ""
 
 
@@ -82,13 +86,17 @@ def gather(store: Store, incident: Incident) -> Facts:
     approval = done.approval_id if done else incident.approval.id if incident.approval else ""
     request = approvals.request_of(store, approval) if approval else None
     decision = approvals.decision_of(store, approval) if approval else None
-    by_hand = [entry for entry in timeline if entry.micro_agent == MicroAgent.CLOSER and entry.person]
+    by_hand = [entry for entry in timeline if MicroAgent.CLOSER in _names(entry) and entry.person]
     return Facts(incident, timeline, evidence, request, decision, done, by_hand[-1].person if by_hand else "")
 
 
 def evidence_cite(evidence_id: str) -> str:
     """``[e:0123abcd]``."""
     return f"[e:{evidence_id[:EVIDENCE_DIGITS]}]"
+
+
+def _names(entry: TimelineEntry) -> set[str]:
+    return set(re.split(r"[^a-z_]+", entry.micro_agent))
 
 
 def _timeline(store: Store, incident_id: str) -> Iterator[TimelineEntry]:

@@ -148,7 +148,9 @@ def _body(facts: Facts, plan: Plan | None, seen: Iterable[str]) -> Iterator[str]
 
 
 def _checks(facts: Facts) -> Iterator[str]:
-    found = list(facts.evidence.values())
+    hypotheses = facts.incident.diagnosis.hypotheses if facts.incident.diagnosis else ()
+    told = hypotheses[0].evidence if hypotheses else tuple(facts.evidence)
+    found = [facts.evidence[key] for key in told if key in facts.evidence]
     for item in found[:6]:
         if item.kind != "alert":
             cite = evidence_cite(item.id)

@@ -21,6 +21,7 @@ def result_of(incident: Incident, action: ActionResult | None) -> str:
     if action is None:
         return knowledge.NO_ACTION
     recovered = incident.resolved_at is not None and incident.resolved_at >= action.at
+    quiet = bool(incident.alerts) and not incident.firing and max(a.at for a in incident.alerts) >= action.at
     measured = incident.recovery is not None and incident.recovery.good_since is not None
-    worked = action.state is ActionState.DONE and (recovered or measured) and not incident.cancelled
+    worked = action.state is ActionState.DONE and (recovered or measured or quiet) and not incident.cancelled
     return knowledge.WORKED if worked else knowledge.FAILED

@@ -99,7 +99,7 @@ def _join(change: GroupChanged, incident: Incident, ports: Ports) -> Outcome:
         return Outcome(f"{alert.name} goes back to the signals", "it came after the end (rule C2)", events=(back,))
     known = {held.fingerprint: held for held in incident.alerts}
     earlier = known.get(alert.fingerprint)
-    if earlier is not None and (earlier.at, earlier.status) > (alert.at, alert.status):
+    if earlier is not None and groups.rank(earlier) > groups.rank(alert):
         return Outcome(f"{alert.name}: an older state", "a newer state of this alert is known (rule S7)")
     known.pop(alert.fingerprint, None)
     alerts = (*known.values(), alert)

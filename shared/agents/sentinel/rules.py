@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from shared.config.schema import BurnRateRule, ThresholdRule
 from shared.records.windows import Phase, Sample, Standing
@@ -64,7 +65,7 @@ def increase(samples: Sequence[Sample], start_ms: int, end_ms: int) -> float:
         end_ms: its end, ms since 1970.
     """
     grown = 0.0
-    for before, after in zip(samples, samples[1:], strict=False):
+    for before, after in pairwise(samples):
         if after.ms <= start_ms or after.ms > end_ms or after.ms == before.ms:
             continue
         step = after.value - before.value if after.value >= before.value else after.value

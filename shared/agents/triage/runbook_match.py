@@ -21,9 +21,12 @@ FIELD_WEIGHTS: Mapping[str, float] = {"title": 3.0, "matches": 2.5, "body": 1.0}
 FIELD_LENGTH: Mapping[str, float] = {"title": 0.3, "matches": 0.3, "body": 0.75}  # how much length is held against it
 QUERY_WEIGHTS = (("name", 2.0), ("cause", 1.5), ("summary", 1.0), ("labels", 0.5))
 CAUSE_BONUS = 0.3
-EXACT_FROM = 0.6  # an exact alert name is never below this, words alone never above
-THEME_BONUS = 0.12
-EFFECT_SPAN = 0.08
+WORDS_TO = 0.6  # words alone never score above this; an exact alert name or a solid cause never below
+LIFTED_SPAN = 0.12
+SOLID = 0.5  # a cause as sure as this counts more than any name
+SOLID_BONUS = 0.12
+THEME_BONUS = 0.1
+EFFECT_SPAN = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +96,22 @@ def _confidence(runbook: Runbook, incident: Incident) -> float:
     return max((h.confidence for h in hypotheses if h.cause in runbook.matches.causes), default=0.0)
 
 
+def _solid(runbook: Runbook, incident: Incident) -> bool:
+    best = incident.diagnosis.hypotheses[:1] if incident.diagnosis else ()
+    return any(h.cause in runbook.matches.causes and h.confidence >= SOLID for h in best)
+
+
 def _fit(runbook: Runbook, incident: Incident, relevance: float, same_theme: bool, cases: Sequence[Case]) -> Fit:
     why: list[str] = []
     words = relevance / (relevance + SATURATION)
     confidence = _confidence(runbook, incident)
-    score = EXACT_FROM * min(1.0, words + CAUSE_BONUS * confidence)
+    score = WORDS_TO * min(1.0, words + CAUSE_BONUS * confidence)
     names = {alert.name.lower() for alert in incident.alerts} | {incident.title.lower()}
     exact = sorted(name for name in runbook.matches.alerts if name.lower() in names)
+    solid = _solid(runbook, incident)
+    if exact or solid:
+        score = WORDS_TO + LIFTED_SPAN * score / WORDS_TO + (SOLID_BONUS if solid else 0.0)
     if exact:
-        score = EXACT_FROM + (1 - EXACT_FROM - THEME_BONUS - EFFECT_SPAN) * score / EXACT_FROM
         why.append(f"it names the alert {exact[0]!r}")
     if confidence > 0:
         why.append(f"it is for the cause found ({confidence:.0%} sure)")

@@ -86,6 +86,32 @@ def test_the_last_deploy_is_not_blamed_when_an_earlier_one_fits(store: Store) ->
     assert hypotheses(outcome)[0].subject == "2.4.1"
 
 
+def test_words_that_every_change_holds_blame_nobody(store: Store) -> None:
+    lines = ("--- a/shop/handlers", "+++ b/shop/handlers", "-error_ratio_requests = 1", "+error_ratio_requests = 2")
+    vague = change(lines=lines, summary="shop: fix error rate of requests, too many fail")
+    outcome = run(store, series("error ratio", 0.0, 0.8), log("error something odd happened in module"), vague)
+    assert hypotheses(outcome)[0].confidence < 0.5
+
+
+def test_log_lines_without_a_time_count_when_they_speak_of_an_error(store: Store) -> None:
+    lines = ("GET /products 200", "payment gateway did not answer within 4 ms, failed")
+    untimed = evidence(EvidenceKind.LOG, "log", lines=lines, at=T0 - timedelta(seconds=50))
+    outcome = run(store, series("error ratio", 0.0, 0.8), untimed, change())
+    assert hypotheses(outcome)[0].confidence > 0.7
+
+
+def test_json_log_lines_are_read(store: Store) -> None:
+    lines = tuple(
+        f'{{"ts": "{(ONSET + timedelta(seconds=i)).isoformat()}", "level": "error", "service": "shop", '
+        f'"message": "payment gateway did not answer within 4 ms", "status": 502, "duration_ms": {4.1 + i}}}'
+        for i in range(1, 5)
+    )
+    outcome = run(store, series("error ratio", 0.0, 0.8), evidence(EvidenceKind.LOG, "log", lines=lines), change())
+    best = hypotheses(outcome)[0]
+    assert (best.cause, best.subject) == ("release", "2.4.1")
+    assert best.confidence > 0.7
+
+
 def test_a_change_after_the_onset_is_not_blamed(store: Store) -> None:
     outcome = run(
         store,

@@ -176,6 +176,14 @@ def test_an_alert_alone_finds_its_runbook(store: Store, name: str, summary: str,
     assert request.plan.action == "noop"
 
 
+def test_a_solid_cause_counts_more_than_the_name_of_the_alert(store: Store) -> None:
+    of = diagnosed(store, alerts=(alert("HighErrorRate"),))
+    assert [option.runbook for option in made(recommend(store, of)).options][:2] == [
+        "roll-back-bad-release",
+        "metric-threshold-crossed",
+    ]
+
+
 def test_nothing_is_recommended_for_words_nobody_wrote(store: Store) -> None:
     of = incident(title="qwxz", alerts=(alert("qwxz", summary="zzyzx", source="q"),))
     outcome = recommend(store, of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -43,18 +44,21 @@ def _load(address: str, seconds: str) -> subprocess.CompletedProcess[str]:
     return result
 
 
-def test_load_is_silent_outlives_a_missing_shop_and_ends_on_sigterm(tmp_path: Path) -> None:
+def test_load_is_silent_and_ends_on_sigterm_and_with_its_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    # Nothing listens on port 9 of the loopback; every request is refused and counted.
-    command = [sys.executable, "-m", "local.demo.shop.load", "--url", "http://127.0.0.1:9"]
-    with (tmp_path / "out").open("w") as out:
-        by_signal = subprocess.Popen([*command, "--parent-pid", str(os.getpid())], stdout=out, stderr=out)
-        by_parent = subprocess.Popen([*command, "--parent-pid", str(parent.pid)], stdout=out, stderr=out)
+    with socket.create_server(("127.0.0.1", 0)) as deaf, (tmp_path / "out").open("w") as out:
+        deaf.settimeout(20)
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        command = [sys.executable, "-m", "local.demo.shop.load", "--url", url, "--parent-pid"]
+        # A shop that takes connections and never answers; the first one tells that the generator is at work.
+        by_signal = subprocess.Popen([*command, str(os.getpid())], stdout=out, stderr=out)
+        deaf.accept()[0].close()
+        by_parent = subprocess.Popen([*command, str(parent.pid)], stdout=out, stderr=out)
         try:
-            parent.kill()
-            assert by_parent.wait(10) == 0  # by now the other one has long installed its handler, too
             by_signal.terminate()
             assert by_signal.wait(10) == 0
+            parent.kill()
+            assert by_parent.wait(20) == 0
         finally:
             for process in (by_signal, by_parent):
                 process.kill()

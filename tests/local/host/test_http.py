@@ -10,6 +10,16 @@ import pytest
 
 from tests.local.host.process import HostProcess, until
 
+FAILURES = (
+    "/raises",
+    "/wrong",
+    "/own-timeout",
+    "/stop-iteration",
+    "/exit/sync",
+    "/exit/async",
+    "/cancelled",
+)
+
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
@@ -19,7 +29,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
 
 
 def test_the_ready_line_counts_the_functions_and_start_is_quick(host: HostProcess) -> None:
-    assert host.ready.endswith("(11 functions)")
+    assert host.ready.endswith("(15 functions)")
     assert host.start_s < 8  # 3 s on an idle machine; others share this one
 
 
@@ -79,7 +89,7 @@ def test_cookies_headers_and_bytes_of_an_answer(host: HostProcess) -> None:
     assert [cookie.split(";")[0] for cookie in cookies] == ["a=1", "b=2"]
 
 
-@pytest.mark.parametrize("path", ["/raises", "/wrong", "/own-timeout"])
+@pytest.mark.parametrize("path", FAILURES)
 def test_a_failure_is_500_with_an_invocation_id_and_no_traceback(host: HostProcess, path: str) -> None:
     answer = host.http.get(path)
     assert answer.status_code == 500

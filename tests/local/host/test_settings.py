@@ -136,6 +136,11 @@ REFUSED = {
         '@app.timer_trigger(arg_name="t", schedule="%WHEN%")\ndef f(t: func.TimerRequest) -> None: ...',
         "function f, schedule: setting WHEN is not defined",
     ),
+    "two of one name": (
+        '@app.function_name("f")\n@app.route(route="x")\ndef a(req: func.HttpRequest) -> str: ...\n'
+        '@app.function_name("f")\n@app.route(route="y")\ndef b(req: func.HttpRequest) -> str: ...',
+        "Function f does not have a unique function name",
+    ),
     "no app": ("del app", "exactly one function app, found 0"),
     "route": (
         '@app.route(route="x/{y:date}")\ndef f(req: func.HttpRequest) -> str: ...',

@@ -103,7 +103,7 @@ class Sdk:
 
 def queues() -> list[QueueSettings]:
     """One set of queues for each flavour, so that they cannot meet."""
-    found = []
+    found = [QueueSettings("wire")]
     for flavour in FLAVOURS:
         found += [
             QueueSettings(f"jobs-{flavour}"),

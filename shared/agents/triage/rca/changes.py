@@ -26,6 +26,13 @@ SIDE_WEIGHT = 0.1  # documentation and tests do not run
 ADDED_WEIGHT = 0.5  # what is only added is called by nobody yet, more often than not
 MESSAGE_WEIGHT = 0.5
 MAX_DIFF_LINES = 400
+_GENERIC = plain_terms(
+    [
+        "error fail failure failed fatal warn warning info debug exception high low too many much rate ratio count total",
+        "alert incident service request requests response http https get post put delete status code server client user",
+        "production environment now new old fix change changed release version update add remove more less than",
+    ]
+)  # words that every incident and every change may hold
 _SIDE = re.compile(
     r"(^|/)(docs?|tests?|spec|examples?)/|\.(md|rst|txt|adoc)\b|(^|/)(test_|readme|changelog)", re.IGNORECASE
 )
@@ -74,6 +81,7 @@ def suspects(
     evidence: Sequence[Evidence],
     told: Sequence[Template],
     alert_words: Sequence[str],
+    service: str,
     onset: datetime,
     slack: timedelta,
     allowed: timedelta,
@@ -83,6 +91,7 @@ def suspects(
     Args:
         told: telling log templates.
         alert_words: names and summaries of the alerts.
+        service: its own name is in everything and tells nothing.
         onset: beginning of the trouble, aware.
         slack: how far after the onset a change may be recorded and still be its cause (clocks and sampling differ).
         allowed: the longest delay between a change and its effect.
@@ -97,7 +106,7 @@ def suspects(
         return ()
     words = {item.id: _change_words(item) for item in changes}
     spread = Counter(term for terms in words.values() for term in terms)
-    seen = plain_terms([*alert_words, *(t.text for t in told)])
+    seen = plain_terms([*alert_words, *(t.text for t in told)]) - _GENERIC - plain_terms([service])
     last = max(item.at for item in early if item.at is not None)
     found = [_judge(item, words[item.id], spread, len(changes), seen, told, onset, allowed, last) for item in early]
     return tuple(sorted(found, key=lambda s: (-s.score, s.lead, s.evidence.version, s.evidence.id)))

@@ -58,7 +58,8 @@ class Template:
 def templates(evidence: Sequence[Evidence], onset: datetime) -> tuple[Template, ...]:
     """Every template of the log evidence, most telling first.
 
-    A line without a time of its own counts as after the onset, or as before when its evidence says it happened before.
+    A line without a time of its own counts as after the onset when it speaks of an error, as its source chose it for that;
+    else it has the time of its evidence.
 
     Args:
         onset: beginning of the trouble, aware.
@@ -72,9 +73,12 @@ def templates(evidence: Sequence[Evidence], onset: datetime) -> tuple[Template, 
             at, message = read(line)
             if not message:
                 continue
-            moment = at or item.at
-            after = moment is None or moment >= onset - timedelta(seconds=1)
             template = mask(message)
+            if at is None and _TROUBLE.search(template):
+                after = True
+            else:
+                moment = at or item.at
+                after = moment is None or moment >= onset - timedelta(seconds=1)
             counts.setdefault(template, [0, 0])[1 if after else 0] += 1
             if after or template not in samples:
                 samples.setdefault(template, (item.id, message))

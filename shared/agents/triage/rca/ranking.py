@@ -49,7 +49,7 @@ def rank(evidence: Sequence[Evidence], service: str, alerted_at: datetime, allow
     told = telling(templates(evidence, onset - slack))
     alerts = [item for item in evidence if item.kind is EvidenceKind.ALERT]
     words = [text for alert in alerts for text in (alert.title, alert.summary)]
-    blamed = suspects(evidence, told, words, onset, slack, allowed)
+    blamed = suspects(evidence, told, words, service, onset, slack, allowed)
     found = [_of_change(suspect, service, onset, worst) for suspect in blamed]
     found += [_of_sign(sign, blamed) for sign in signs(told, alerts, shifted)]
     found += _no_change(evidence, blamed, worst, told)

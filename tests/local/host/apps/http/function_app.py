@@ -75,3 +75,23 @@ async def slow_async(req: func.HttpRequest) -> str:
 @app.route(route="own-timeout")
 async def own_timeout(req: func.HttpRequest) -> str:
     raise TimeoutError("mine")
+
+
+@app.route(route="stop-iteration")
+def stop_iteration(req: func.HttpRequest) -> str:
+    return next(iter([]))
+
+
+@app.route(route="exit/sync")
+def exit_sync(req: func.HttpRequest) -> str:
+    raise SystemExit(3)
+
+
+@app.route(route="exit/async")
+async def exit_async(req: func.HttpRequest) -> str:
+    raise SystemExit(3)
+
+
+@app.route(route="cancelled")
+async def cancelled(req: func.HttpRequest) -> str:
+    raise asyncio.CancelledError
