@@ -20,7 +20,7 @@ from shared.model.event import Event, GroupChanged, GroupChangeKind, IncidentReq
 from shared.model.incident import Incident
 from shared.model.outcome import Go, Outcome, Ruling
 from shared.model.pipeline import DESTINATION, STAGES, MicroAgent, Queue
-from shared.model.signal import Signal, SignalKind
+from shared.model.signal import Signal
 from shared.ports import Ports
 from shared.ports.bus import Message
 from shared.ports.store import Conflict, Delete, Insert, Operation, Replace, Table
@@ -154,13 +154,12 @@ def _one_signal(engine: Engine, alone: Event, signal: Signal) -> None:
         while True:
             now = engine.clock()
             evaluation = evaluator.evaluate(signal, engine.ports, now)
-            if evaluation.alerts and signal.kind is SignalKind.ALERT:
-                _show(MicroAgent.EVALUATOR, f"{signal.name} from {signal.source}", evaluation.reason, "")
             for alert in evaluation.alerts:
-                if alert.rule:
-                    _show(MicroAgent.EVALUATOR, f"rule {alert.rule} is {alert.status}", evaluation.reason, "")
                 routed = alert_router.route(alert, engine.ports, now, engine.memory)
-                _show(MicroAgent.ALERT_ROUTER, f"{alert.name} {routed.what}", routed.reason, routed.incident_id)
+                if routed.what != alert_router.FOLDED:  # a repeat that changes nothing is counted, not told
+                    judged = f"rule {alert.rule} is {alert.status}" if alert.rule else f"{alert.name} is {alert.status}"
+                    _show(MicroAgent.EVALUATOR, judged, evaluation.reason, routed.incident_id)
+                    _show(MicroAgent.ALERT_ROUTER, f"{alert.name} {routed.what}", routed.reason, routed.incident_id)
             if evaluator.save(evaluation, engine.ports.store):
                 return
     except PermanentError as error:

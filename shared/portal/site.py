@@ -108,6 +108,7 @@ def templates() -> Environment:
         percent=words.percent,
         utc=words.utc,
         visible=words.visible,
+        diff_side=words.diff_side,
         web_link=words.web_link,
         who=words.who,
     )

@@ -113,6 +113,13 @@ def visible(text: str) -> str:
     return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else f"⟨U+{ord(c):04X}⟩" for c in text)
 
 
+def diff_side(line: str) -> str:
+    """Which side of a unified diff a line is on: ``plus``, ``minus`` or ``plain``; file names are on neither."""
+    if line.startswith(("+++ ", "--- ")):
+        return "plain"
+    return {"+": "plus", "-": "minus"}.get(line[:1], "plain")
+
+
 def who(person: str) -> str:
     """A proposer or decider without its prefix, such as ``/agents/triage/recommender``."""
     return person.rsplit("/", 1)[-1] if person.startswith("/") else person.removeprefix("person:")

@@ -205,7 +205,7 @@ def keep(store: Store, held: Incident, history: tuple[tuple[str, str, str, str, 
 
 def _evidence(store: Store) -> list[str]:
     def value(i: int) -> float:
-        return 0.004 + 0.002 * math.sin(i) if i < 40 else 0.31 + 0.05 * math.sin(i / 2)
+        return 0.004 + 0.002 * math.sin(i) if i < 23 else 0.31 + 0.05 * math.sin(i / 2)
 
     series = tuple(Point(NOW - timedelta(seconds=15 * (60 - i)), value(i)) for i in range(60))
     found = (
@@ -268,7 +268,7 @@ def story(store: Store) -> tuple[Incident, ApprovalRequest]:
                 Option("restart-service", "Restart a service", 0.34, "errors", "", "medium"),
             ), "Roll shop back to 1.4.1, the version before the trouble.", request.id,
         ), approval=ApprovalSummary(request.id, request.plan_hash, request.plan.title, "deploy_hook", "shop", request.deadline),
-        theme=Theme("shop/release", 2, (), "deploy_hook", 2, 2),
+        theme=Theme("shop/release", 2, (), "deploy_hook", 2, 0),
         alerts=(alert(), alert(fingerprint="probe", name="ShopProbeDown", source="probe", severity=Severity.SEV2,
                                summary="GET /healthz answers 503", value=None, unit="", link="", count=1)),
         alert_count=2,

@@ -5,7 +5,7 @@ In: one alert. Out: messages for the incident creator, rows of the group, a line
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.agents.sentinel.fold_memory import FoldMemory
@@ -23,8 +23,9 @@ from shared.ports.store import Store
 from shared.records import groups, index
 from shared.records.groups import Claim, GroupState, Held
 
-__all__ = ["FoldMemory", "Routed", "route"]
+__all__ = ["FOLDED", "FoldMemory", "Routed", "route"]
 
+FOLDED = "folded"
 MAX_TRIES = 40
 CLOSING_AGAIN = timedelta(seconds=5)
 CROWDED_AGAIN = timedelta(seconds=1)
@@ -52,7 +53,7 @@ def route(alert: Alert, ports: Ports, now: datetime, memory: FoldMemory) -> Rout
     key = group_key(alert, routing)
     folded_into = memory.fold(key, alert, now)
     if folded_into:
-        return Routed("folded", "it repeats a firing that is known (rule S6)", folded_into)
+        return Routed(FOLDED, "it repeats a firing that is known (rule S6)", folded_into)
     listed = listing_of(alert, routing, now)
     for _ in range(MAX_TRIES):
         # The alert's chunk is read before the claim: a claim that changes in between is met, never missed, because

@@ -77,7 +77,8 @@ class Sdk:
 
     def receive(self, name: str, count: int = 1, **options: Any) -> list[Any]:
         """Exactly ``count`` messages, however many calls that takes."""
-        receiver, found = self.receiver(name, **options), []
+        receiver = self.receiver(name, **options)
+        found: list[Any] = []
         while len(found) < count:
             got = self.run(receiver.receive_messages(max_message_count=count - len(found), max_wait_time=5))
             assert got, f"only {len(found)} of {count} messages came"

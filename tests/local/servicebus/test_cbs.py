@@ -24,7 +24,7 @@ CHECK = TokenCheck("argus", "k")
 
 def test_a_good_token_opens_its_path_and_what_is_below() -> None:
     grants = Grants()
-    application = {"operation": "put-token", "name": "sb://localhost:1/Jobs", "type": "jwt"}
+    application: dict[object, object] = {"operation": "put-token", "name": "sb://localhost:1/Jobs", "type": "jwt"}
     status, _ = put_token(CHECK, grants, application, token("sb://localhost:1/Jobs"), lambda: 1000.0)
     assert status == 202
     for path in ("jobs", "jobs/$deadletterqueue", "jobs/$management"):
@@ -49,15 +49,20 @@ def test_a_good_token_opens_its_path_and_what_is_below() -> None:
     ],
 )
 def test_a_bad_token_is_refused_and_never_repeated(bad: str) -> None:
-    application = {"operation": "put-token", "name": "sb://h/jobs"}
+    application: dict[object, object] = {"operation": "put-token", "name": "sb://h/jobs"}
     status, told = put_token(CHECK, Grants(), application, bad, lambda: 1000.0)
     assert status == 401
     assert bad not in told
 
 
 def test_requests_that_are_no_put_token() -> None:
-    for application, body in (({"operation": "delete"}, "x"), ({"operation": "put-token"}, "x"), ({}, None)):
-        assert put_token(CHECK, Grants(), dict(application), body, lambda: 0.0)[0] == 400
+    requests: list[tuple[dict[object, object], object]] = [
+        ({"operation": "delete"}, "x"),
+        ({"operation": "put-token"}, "x"),
+        ({}, None),
+    ]
+    for application, body in requests:
+        assert put_token(CHECK, Grants(), application, body, lambda: 0.0)[0] == 400
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusReceiveMode
@@ -129,7 +130,8 @@ def test_locks_of_a_lost_connection_hold_and_those_of_a_dead_broker_lapse(broker
         lost = client.get_queue_receiver("jobs")
         assert len(lost.receive_messages(max_wait_time=5)) == 1
         start = time.monotonic()
-        lost._handler._connection._transport.sock.shutdown(socket.SHUT_RDWR)
+        handler: Any = lost._handler
+        handler._connection._transport.sock.shutdown(socket.SHUT_RDWR)
         receiver = client.get_queue_receiver("jobs")
         [again] = receiver.receive_messages(max_wait_time=8)
         assert 3.5 < time.monotonic() - start < 6.5

@@ -75,7 +75,7 @@ def test_a_dead_letter_tells_reason_and_source(sdk: Sdk) -> None:
     [got] = sdk.receive("jobs")
     sdk.settle("jobs", "dead_letter", got, reason="bug", error_description="it has legs")
     assert sdk.counts("jobs") == {"dead_letter": 1}
-    dead_letters = {"sub_queue": ServiceBusSubQueue.DEAD_LETTER}
+    dead_letters: dict[str, Any] = {"sub_queue": ServiceBusSubQueue.DEAD_LETTER}
     [dead] = sdk.receive("jobs", **dead_letters)
     assert (dead.dead_letter_reason, dead.dead_letter_error_description) == ("bug", "it has legs")
     assert dead.dead_letter_source == sdk.queue("jobs")

@@ -1,6 +1,7 @@
 """What only a bare peer can do: broken bytes, small frames, narrow windows, drains, and nodes that do not exist."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ def test_a_refused_link_is_attached_to_nothing_and_detached_once(
     assert condition(opened.expect(Detach)[0].error) == expected
     opened.send(Detach(1, True))
     opened.send(End())
-    assert opened.wait_for(lambda item: isinstance(item, Frame) and item.body is not None).body == End()  # type: ignore[union-attr]
+    assert opened.wait_for(lambda item: isinstance(item, Frame) and item.body is not None).body == End()
 
 
 def test_small_frames_and_a_narrow_window_carry_a_large_message(peer: Peer, broker: RunningBroker) -> None:
@@ -127,7 +128,7 @@ def test_small_frames_and_a_narrow_window_carry_a_large_message(peer: Peer, brok
     for number, part in enumerate(parts):
         first = number == 0
         head = Transfer(1, 5 if first else None, b"t" if first else None, 0 if first else None)
-        peer.send(Transfer(*[getattr(head, n) for n in head.__slots__[:5]], more=number < len(parts) - 1), part)
+        peer.send(replace(head, more=number < len(parts) - 1), part)
     assert outcome(peer.expect(Disposition)[0]) == 0x24
     peer.attach(2, QUEUE, role=True, settle=1)
     received, got, count = 2, b"", 0

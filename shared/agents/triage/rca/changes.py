@@ -28,8 +28,9 @@ MESSAGE_WEIGHT = 0.5
 MAX_DIFF_LINES = 400
 _GENERIC = plain_terms(
     [
-        "error fail failure failed fatal warn warning info debug exception high low too many much rate ratio count total",
-        "alert incident service request requests response http https get post put delete status code server client user",
+        "error fail failure failed fatal warn warning info debug exception high low too many much rate ratio",
+        "alert incident service request requests response http https get post put delete status code server",
+        "count total client user",
         "production environment now new old fix change changed release version update add remove more less than",
     ]
 )  # words that every incident and every change may hold

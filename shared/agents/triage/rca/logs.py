@@ -58,8 +58,8 @@ class Template:
 def templates(evidence: Sequence[Evidence], onset: datetime) -> tuple[Template, ...]:
     """Every template of the log evidence, most telling first.
 
-    A line without a time of its own counts as after the onset when it speaks of an error, as its source chose it for that;
-    else it has the time of its evidence.
+    A line without a time of its own counts as after the onset when it speaks of an error, as its source chose it for
+    that; else it has the time of its evidence.
 
     Args:
         onset: beginning of the trouble, aware.
