@@ -193,13 +193,17 @@ def _summary(stack: Stack, screen: Screen, full: dict[str, Any], seconds: float)
         "incident": incident["id"],
         "state": incident["state"],
         "agents": dict(sorted(screen.hops.items())),
-        "approvals": len([vote for vote in full["votes"] if vote["choice"] == "approve"]),
+        "approvals": len([approval for approval in full["approvals"] if _approved(approval)]),
         "actions": len([action for action in incident["actions"] if action["state"] == "done"]),
         "ticket": (incident["ticket"] or {}).get("number", ""),
         "documents": [document["url"] for document in incident["documents"]],
-        "audit_verified": bool(full["audit_verified"]),
+        "audit_verified": bool(full["audit"]["verified"]),
         "seconds": round(seconds, 1),
     }
+
+
+def _approved(approval: dict[str, Any]) -> bool:
+    return bool(approval["decision"]) and approval["decision"]["verdict"] == "approved"
 
 
 def _print_summary(stack: Stack, screen: Screen, summary: dict[str, Any], data: Path) -> None:

@@ -13,10 +13,12 @@ from local.servicebus.broker import Broker
 from local.servicebus.errors import AmqpError, Condition
 from local.servicebus.performatives import Attach, Disposition, Flow, Transfer
 from local.servicebus.queue import Entry, Queue
+from local.servicebus.sections import check_size
 from local.servicebus.types import Described, Int, Timestamp, ULong, Value
 
 ACCEPTED = Described(ULong(0x24), [])
 _MASK = 0xFFFFFFFF
+_TIDY_FROM = 1024
 
 
 class Window(Protocol):
@@ -109,9 +111,7 @@ class IncomingLink(Link):
     def _complete(self, first: Transfer, settled: bool) -> None:
         state = ACCEPTED
         try:
-            if self._size > limits.MAX_MESSAGE_BYTES:
-                what = f"the message of {self._size} bytes exceeds the limit of {limits.MAX_MESSAGE_BYTES} bytes"
-                raise AmqpError(Condition.MESSAGE_SIZE, what)
+            check_size(self._size)
             self._accept(first.message_format or 0, bytes(self._payload))
         except AmqpError as exc:
             state = Described(ULong(0x25), [exc.described()])
@@ -195,6 +195,7 @@ class QueueLink(OutgoingLink):
         self.queue = queue
         self._delete = attach.snd_settle_mode == 1
         self.unsettled: dict[int, UUID] = {}
+        self._tidy_at = _TIDY_FROM
         window.broker.add_consumer(queue, self)
 
     def detached(self) -> None:
@@ -225,7 +226,14 @@ class QueueLink(OutgoingLink):
             return False
         payload = _delivery(queue, lock.entry, lock.token, lock.until_ms)
         self.unsettled[self.transfer(lock.token.bytes_le, payload, settled=False)] = lock.token
+        if len(self.unsettled) >= self._tidy_at:
+            self._forget_lost(now_ms)
         return True
+
+    def _forget_lost(self, now_ms: int) -> None:
+        # A receiver that lets its locks expire never settles them; without this they would collect for ever.
+        self.unsettled = {i: token for i, token in self.unsettled.items() if self.queue.holds(token, now_ms)}
+        self._tidy_at = max(_TIDY_FROM, 2 * len(self.unsettled))
 
     def settle(self, delivery_id: int, state: Value, now_ms: int) -> Value:
         """Apply the receiver's outcome.

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
-from local.servicebus import limits
 from local.servicebus.errors import AmqpError, Condition
 from local.servicebus.queue import Queue
-from local.servicebus.sections import Message, parse_message
+from local.servicebus.sections import Message, check_size, parse_message
 from local.servicebus.types import ARRAY_LONG, ARRAY_TIMESTAMP, Array, Int, Symbol, Timestamp, Value
 
 _STATUS = {
@@ -125,13 +124,6 @@ _OPERATIONS: dict[str, Callable[[Queue, Body, int], Body]] = {
     "com.microsoft:schedule-message": _schedule,
     "com.microsoft:cancel-scheduled-message": _cancel,
 }
-
-
-def check_size(size: int) -> None:
-    """Raises AmqpError(message-size-exceeded) above Azure's limit."""
-    if size > limits.MAX_MESSAGE_BYTES:
-        limit = limits.MAX_MESSAGE_BYTES
-        raise AmqpError(Condition.MESSAGE_SIZE, f"the message of {size} bytes exceeds the limit of {limit} bytes")
 
 
 def _list(body: Body, key: str) -> Sequence[Value]:

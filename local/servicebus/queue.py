@@ -189,6 +189,11 @@ class Queue:
             raise AmqpError(Condition.LOCK_LOST, "the lock supplied is invalid: it expired or was settled already")
         return lock
 
+    def holds(self, token: UUID, now_ms: int) -> bool:
+        """Whether a lock still stands."""
+        lock = self._locks.get(token)
+        return lock is not None and lock.until_ms > now_ms
+
     # --- time
 
     def advance(self, now_ms: int) -> None:

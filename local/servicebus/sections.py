@@ -10,7 +10,7 @@ from uuid import UUID
 from local.servicebus.decode import DecodeError, compound, decode, decode_whole, skip
 from local.servicebus.encode import described_list, encode, encode_map_raw, section
 from local.servicebus.errors import AmqpError, Condition
-from local.servicebus.limits import MAX_MESSAGE_ID_CHARS
+from local.servicebus.limits import MAX_MESSAGE_BYTES, MAX_MESSAGE_ID_CHARS
 from local.servicebus.types import Described, Symbol, Timestamp, UByte, UInt, ULong, Value
 
 BATCH_FORMAT = 0x80013700  # Service Bus: each data section of the body is one whole message
@@ -106,6 +106,13 @@ def parse_message(data: bytes) -> Message:
         return _parse(data)
     except (DecodeError, struct.error, IndexError) as exc:
         raise AmqpError(Condition.DECODE_ERROR, f"malformed message: {exc}") from exc
+
+
+def check_size(size: int) -> None:
+    """Raises AmqpError(message-size-exceeded) when a message of so many bytes is above Azure's limit."""
+    if size > MAX_MESSAGE_BYTES:
+        what = f"the message of {size} bytes exceeds the limit of {MAX_MESSAGE_BYTES} bytes"
+        raise AmqpError(Condition.MESSAGE_SIZE, what)
 
 
 def split_batch(data: bytes) -> list[Message]:

@@ -4,6 +4,7 @@ In: a database path, queue settings and the key. Out: a listening broker and its
 """
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -124,7 +125,7 @@ def broker_thread(
     def run() -> None:
         try:
             asyncio.run(main())
-        except (OSError, RuntimeError, ValueError) as exc:
+        except (OSError, RuntimeError, ValueError, sqlite3.Error) as exc:
             state["error"] = exc
         finally:
             started.set()

@@ -26,11 +26,13 @@ class Learned:
     Attributes:
         theme: the theme it was learned from.
         incidents: incidents it was seen in, oldest first.
+        url: where people read it; empty when it is published nowhere.
     """
 
     runbook: Runbook
     theme: str
     incidents: tuple[str, ...]
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.model.errors import ArgusError, PermanentError, Reason, TransientError
-from tests.adapters.far_side import FarSide, Said, closed_port
+from tests.adapters.far_side import Asked, FarSide, Said, closed_port
 
 SECRET = "s3cr3t-Zm9v"
 Effect = Callable[[str], object]
@@ -37,6 +37,7 @@ def assert_quiet(failure: BaseException, caplog: pytest.LogCaptureFixture, secre
         seen = seen.__cause__ or seen.__context__
     assert secret not in "".join(traceback.format_exception(failure))
     assert secret not in caplog.text
+    caplog.clear()
 
 
 def check_statuses(
@@ -47,6 +48,8 @@ def check_statuses(
     action: bool = False,
     location: bool = True,
     reading: bool = False,
+    before: Callable[[Asked], Said | None] = lambda asked: None,
+    asked_again: int = 0,
 ) -> None:
     """Statuses 300 to 599: the right kind, the right ``sent``, once, and without a secret.
 
@@ -54,15 +57,16 @@ def check_statuses(
         action: a 503 does not prove that nothing happened.
         location: redirects say where to.
         reading: the request that fails only reads, so nothing was ever sent.
+        before: answers of the requests that lead to the one that fails.
+        asked_again: a status after which it may look once more.
     """
     caplog.set_level(logging.DEBUG)
     for status in range(300, 600):
         headers = {"retry-after": "7"} | ({"location": "/elsewhere"} if location else {})
-        side.answer = lambda asked, status=status, headers=headers: Said(status, asked.echo(), headers)  # type: ignore[misc]
-        side.asked.clear()
+        failed = _answer_with(side, status, headers, before)
         failure = failure_of(effect, side.url)
         assert failure is not None, f"{status} must not pass for a success"
-        assert len(side.asked) == 1, f"{status} was tried {len(side.asked)} times"
+        assert len(failed) == (2 if status == asked_again else 1), f"{status} was tried {len(failed)} times"
         assert_quiet(failure, caplog)
         if status in (408, 425, 429) or status >= 500:
             assert isinstance(failure, TransientError), status
@@ -74,6 +78,23 @@ def check_statuses(
             assert isinstance(failure, PermanentError), status
         if status >= 400:
             assert failure.reason is Reason.of_status(status)
+
+
+def _answer_with(
+    side: FarSide, status: int, headers: dict[str, str], before: Callable[[Asked], Said | None]
+) -> list[Asked]:
+    """Let the far side answer with a status; the list fills with the requests that got it."""
+    failed: list[Asked] = []
+
+    def answer(asked: Asked) -> Said:
+        prepared = before(asked)
+        if prepared is not None:
+            return prepared
+        failed.append(asked)
+        return Said(status, asked.echo(), headers)
+
+    side.answer = answer
+    return failed
 
 
 def check_broken(

@@ -93,6 +93,7 @@ def sandboxed(folder: Path) -> Iterator[Sandboxed]:
     store = Store(folder / "sandbox.db")
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(64)  # from here on a connection waits instead of being refused
     side = Sandboxed(f"http://127.0.0.1:{listener.getsockname()[1]}", store)
     app = _meddled(create_app(Sandbox(store, TOKENS)), side)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off"))

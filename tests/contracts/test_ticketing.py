@@ -28,9 +28,9 @@ DRAFT = TicketDraft("INC-7f3a", "Checkout fails", "5xx above 5 %", "shop", Sever
 KEY = "a" * 32
 
 
-def build(url: str, **changed: Any) -> Ticketing:
+def build(where: str, **changed: Any) -> Ticketing:
     adapter = TICKETING["servicenow"]
-    section = adapter.config.model_validate({"url": url, "token": SECRET, "timeout_s": 0.5, **changed})
+    section = adapter.config.model_validate({"url": where, "token": SECRET, "timeout_s": 0.5, **changed})
     return adapter.build("snow", section, Surroundings(root=Path(), services=SERVICES))
 
 
@@ -99,10 +99,6 @@ def test_of_two_opened_at_the_same_moment_the_oldest_stays(tickets: Ticketing, s
     both = threading.Barrier(2)
     waited = threading.local()
 
-    def rule(method: str, path: str) -> Spoil | None:
-        return None
-
-    stand_in.rules.append(rule)
     found = type(tickets)._find  # type: ignore[attr-defined]
 
     class Racing(type(tickets)):  # type: ignore[misc]

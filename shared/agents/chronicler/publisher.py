@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from shared.agents.notices import tell
 from shared.model.document import Document, DocumentDraft, DocumentKind
 from shared.model.errors import PermanentError, Reason
-from shared.model.event import Event, NotificationRequested
+from shared.model.event import Event
 from shared.model.incident import DraftRef, Incident
-from shared.model.notice import Fact, Link, Notice, NoticeKind
+from shared.model.notice import Fact, Link, NoticeKind
 from shared.model.outcome import Emit, Outcome, Put
 from shared.ports import Ports
 from shared.records import evidence as texts
 from shared.records import knowledge
 from shared.records.knowledge import Learned
 from shared.records.runbook import parse
+
+MAX_LINKS = 4  # a card has room for few buttons
 
 
 def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
@@ -37,8 +40,6 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     refused: list[str] = []
     for ref in incident.drafts:
         draft = _draft(ref, incident, ports)
-        if draft.kind is DocumentKind.RUNBOOK:
-            _learn(draft, incident, ports)
         for name in ports.settings.knowledge.publish_to:
             destination = ports.destinations.get(name)
             if destination is None:
@@ -50,6 +51,8 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
                 refused.append(f"{draft.slug} at {name}: {exc} ({exc.reason})")
                 continue
             documents.append(Document(draft.id, draft.kind, draft.title, name, published.url))
+        if draft.kind is DocumentKind.RUNBOOK:
+            _learn(draft, incident, ports, next((d.url for d in documents if d.id == draft.id), ""))
     kept = [
         old
         for old in incident.documents
@@ -79,11 +82,13 @@ def _draft(ref: DraftRef, incident: Incident, ports: Ports) -> DocumentDraft:
     )
 
 
-def _learn(draft: DocumentDraft, incident: Incident, ports: Ports) -> None:
+def _learn(draft: DocumentDraft, incident: Incident, ports: Ports, url: str) -> None:
     before = knowledge.runbook_of(ports.store, incident.service, draft.id)
     seen = tuple(dict.fromkeys([*(before.incidents if before else ()), incident.id]))
     theme = incident.theme.key if incident.theme else knowledge.theme_of(incident)
-    knowledge.put_runbook(ports.store, incident.service, Learned(parse(draft.markdown, draft.id), theme, seen))
+    known = url or (before.url if before else "")
+    learned = Learned(parse(draft.markdown, draft.id), theme, seen, known)
+    knowledge.put_runbook(ports.store, incident.service, learned)
 
 
 def _reason(documents: Sequence[Document], refused: Sequence[str], ports: Ports) -> str:
@@ -94,21 +99,13 @@ def _reason(documents: Sequence[Document], refused: Sequence[str], ports: Ports)
 
 
 def _notices(incident: Incident, documents: Sequence[Document], ports: Ports) -> tuple[Emit, ...]:
-    page = f"{ports.settings.portal.base_url.rstrip('/')}/incidents/{incident.id}"
     kinds = [kind for kind in DocumentKind if any(document.kind is kind for document in documents)]
-    notice = Notice(
-        kind=NoticeKind.PUBLISHED,
-        title=f"Written down: {incident.title}",
-        text=f"What this incident taught is published: {' and '.join(kinds)}.",
-        severity=incident.severity,
-        thread=incident.id,
+    return tell(
+        NoticeKind.PUBLISHED,
+        f"Written down: {incident.title}",
+        f"What this incident taught is published: {' and '.join(kinds)}.",
+        incident,
+        ports.settings,
         facts=(Fact("Service", incident.service or "unknown"), Fact("Documents", str(len(documents)))),
-        links=(
-            *(
-                Link(f"{document.kind.capitalize()} ({document.destination})", document.url)
-                for document in documents[:4]
-            ),
-            Link("Incident", page),
-        ),
+        links=tuple(Link(f"{d.kind.capitalize()} ({d.destination})", d.url) for d in documents[:MAX_LINKS]),
     )
-    return tuple(Emit(NotificationRequested(channel, notice)) for channel in ports.settings.notify.channels)

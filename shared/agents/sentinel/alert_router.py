@@ -21,7 +21,7 @@ from shared.ports import Ports
 from shared.ports.bus import Message
 from shared.ports.store import Store
 from shared.records import groups, index
-from shared.records.groups import Claim, GroupState, Held
+from shared.records.groups import Claim, GroupState, Held, Member
 
 __all__ = ["FOLDED", "FoldMemory", "Routed", "route"]
 
@@ -61,7 +61,8 @@ def route(alert: Alert, ports: Ports, now: datetime, memory: FoldMemory) -> Rout
         chunk = groups.chunk_of(store, key, alert.fingerprint)
         held = groups.read(store, key)
         group = held.group if held else None
-        step = decide(alert, group, chunk.members.get(alert.fingerprint), listed, now)
+        known = chunk.members.get(alert.fingerprint)
+        step = decide(alert, group, known, listed, now)
         if step.wait:
             raise TransientError(f"{alert.name}: {step.reason}", Reason.NOT_YET, CLOSING_AGAIN)
         if step.claim:
@@ -72,7 +73,9 @@ def route(alert: Alert, ports: Ports, now: datetime, memory: FoldMemory) -> Rout
             current = group.generation if group else 0
             if not groups.put_member(store, key, chunk, step.member, current, now):
                 continue  # what was sent is recognised when it is sent again
-        return _finish(alert, step, group, store, memory, now)
+        if group is not None:
+            _remember(alert, step, group, step.member or known, memory, now)
+        return _list(step, group, store)
     raise TransientError(f"group {key!r} is changed by too many at once", Reason.CONFLICT, CROWDED_AGAIN)
 
 
@@ -118,21 +121,21 @@ def _join(join: Join, group: GroupState, now: datetime) -> Event:
     )
 
 
-def _finish(
-    alert: Alert, step: Step, group: GroupState | None, store: Store, memory: FoldMemory, now: datetime
-) -> Routed:
-    incident_id = ""
-    if group is not None:
-        member = step.member
-        if step.inside or (member is not None and member.generation == group.generation):
-            incident_id = group.incident_id
-        if step.repeat:
-            memory.count(group.group_key, group.generation, alert, now)
-        fires = step.repeat or (member is not None and member.status is Status.FIRING)
-        if fires and group.state is Claim.OPEN:
-            memory.learn(group.group_key, alert, group.generation, group.incident_id, now)
-        else:
-            memory.forget(group.group_key, alert.fingerprint)
+def _remember(
+    alert: Alert, step: Step, group: GroupState, member: Member | None, memory: FoldMemory, now: datetime
+) -> None:
+    if step.repeat:
+        memory.count(group.group_key, group.generation, alert, now)
+    fires = member is not None and member.status is Status.FIRING and member.generation == group.generation
+    if member is not None and fires and group.state is Claim.OPEN:
+        memory.learn(group, member, now)
+    else:
+        memory.forget(group.group_key, alert.fingerprint)
+
+
+def _list(step: Step, group: GroupState | None, store: Store) -> Routed:
+    told = step.member is not None and group is not None and step.member.generation == group.generation
+    incident_id = group.incident_id if group is not None and (step.inside or told) else ""
     if step.line is not None:
         index.put_alert(store, index.AlertLine(step.line, incident_id, step.reason, step.line.starts_at))
     return Routed(step.what, step.reason, incident_id)

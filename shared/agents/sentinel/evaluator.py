@@ -70,7 +70,7 @@ def evaluate(signal: Signal, ports: Ports, now: datetime) -> Evaluation:
     for rule_id, rule in wanted.items():
         read = windows.load(ports.store, _series(rule_id, rule, signal), ports.settings.tenant)
         window = _with_sample(read.window, rule, signal, at, ports.settings)
-        if window == read.window:
+        if window is read.window:
             reasons.append(f"{rule_id}: seen before, or too old")
             continue
         before = window.standing
@@ -203,5 +203,5 @@ def _keep(signal: Signal, at: datetime, ports: Ports) -> Evaluation:
     )
     read = windows.load(ports.store, series, ports.settings.tenant)
     window = _with_sample(read.window, None, signal, at, ports.settings)
-    writes = () if window == read.window else (WindowWrite(window, read.etag),)
+    writes = () if window is read.window else (WindowWrite(window, read.etag),)
     return Evaluation((), writes, f"no rule looks at {signal.name}; kept as evidence")

@@ -17,6 +17,7 @@ from shared.model.signal import Severity, Status
 from shared.ports.store import Store
 from shared.records import counters
 from shared.records.counters import Repeats
+from shared.records.groups import GroupState, Member
 
 log = logging.getLogger("argus.alert_router")
 
@@ -28,6 +29,7 @@ MAX_SEEN = 50_000
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
+    signal_id: str
     starts_at: datetime
     severity: Severity
     generation: int
@@ -51,14 +53,15 @@ class FoldMemory:
         self._unwritten: set[tuple[str, str]] = set()
         self._flushed_at: datetime | None = None
 
-    def learn(self, group_key: str, alert: Alert, generation: int, incident_id: str, now: datetime) -> None:
+    def learn(self, group: GroupState, member: Member, now: datetime) -> None:
         """Remember a firing member of a group that was read as open at ``now``."""
         with self._lock:
             if len(self._seen) >= MAX_SEEN:
                 self._seen = {key: seen for key, seen in self._seen.items() if now - seen.read_at <= FRESH}
             if len(self._seen) < MAX_SEEN:
-                seen = _Seen(alert.starts_at, alert.severity, generation, incident_id, now)
-                self._seen[group_key, alert.fingerprint] = seen
+                self._seen[group.group_key, member.fingerprint] = _Seen(
+                    member.signal_id, member.starts_at, member.severity, group.generation, group.incident_id, now
+                )
 
     def forget(self, group_key: str, fingerprint: str) -> None:
         """The alert is in another state now; its next firing must be looked at."""
@@ -68,6 +71,8 @@ class FoldMemory:
     def fold(self, group_key: str, alert: Alert, now: datetime) -> str:
         """Count a repeat, if it is certain to be one.
 
+        The very signal that the incident was told of is none: it may have come back from an incident that had closed.
+
         Returns:
             The incident it repeats in; empty when it must be routed.
         """
@@ -76,6 +81,7 @@ class FoldMemory:
             if (
                 seen is None
                 or alert.status is not Status.FIRING
+                or alert.signal_id == seen.signal_id
                 or (seen.starts_at, seen.severity) != (alert.starts_at, alert.severity)
                 or not timedelta(0) <= now - seen.read_at <= FRESH
             ):

@@ -23,6 +23,7 @@ from shared.model.recommendation import Option, Plan, Recommendation
 from shared.model.runbook import Runbook, RunbookAction
 from shared.ports import Ports
 from shared.records import approvals, knowledge
+from shared.records.knowledge import Learned
 
 MAX_OPTIONS = 3
 MAX_SIMILAR = 5
@@ -56,7 +57,7 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     request = offer.request
     recommendation = Recommendation(
         made_at=now,
-        options=tuple(_option(fit, ports.settings.portal.base_url) for fit in fits),
+        options=tuple(_option(fit, learned) for fit in fits),
         summary=offer.reason,
         approval_id=request.id if request else offer.open_approval,
         similar=tuple(reversed(alike))[:MAX_SIMILAR],
@@ -178,12 +179,12 @@ def _blast_radius(incident: Incident, ready: Filled) -> str:
     )
 
 
-def _option(fit: Fit, portal: str) -> Option:
+def _option(fit: Fit, learned: Sequence[Learned]) -> Option:
     return Option(
         runbook=fit.runbook.id,
         title=fit.runbook.title,
         score=fit.score,
         why=fit.why,
-        link=f"{portal.rstrip('/')}/runbooks/{fit.runbook.id}",
+        link=next((item.url for item in learned if item.runbook.id == fit.runbook.id), ""),
         risk=fit.runbook.risk,
     )

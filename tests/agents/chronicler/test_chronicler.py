@@ -29,6 +29,7 @@ from shared.ports import Ports
 from shared.ports.store import Insert, Store, Table
 from shared.records import approvals, knowledge
 from shared.records import evidence as texts
+from shared.records.knowledge import Case
 from shared.records.rows import pack
 from shared.records.runbook import parse
 from tests.agents.cases import NOW, T0, alert, apply, bad_release, closed, event, incident, investigate
@@ -197,7 +198,7 @@ def test_the_learned_runbook_is_the_executed_action_made_general(store: Store) -
     assert [(item.name, str(item.source)) for item in runbook.inputs] == [("previous", "hypothesis.previous")]
     action = runbook.actions[0]
     assert (action.action, action.target) == ("deploy_hook", "{service}")
-    assert action.parameters == {"action": "rollback", "to": "{previous}"}
+    assert action.parameters == {"to": "{previous}"}
     assert runbook.needs_cause
     assert f"- {of.id}" in runbook.body
 
@@ -212,10 +213,11 @@ def test_a_second_identical_incident_is_recommended_the_learned_runbook_first(st
     assert second.recommendation is not None
     assert second.recommendation.options[0].runbook == "learned-shop-release-deploy-hook"
     assert "learned from an incident like this" in second.recommendation.options[0].why
+    assert second.recommendation.options[0].link == next(d.url for d in first.documents if d.kind == "runbook")
     assert second.recommendation.similar == (first.id,)
     request = approvals.request_of(store, second.recommendation.approval_id)
     assert request is not None
-    assert {p.name: p.value for p in request.plan.parameters} == {"action": "rollback", "to": "2.4.0"}
+    assert {p.name: p.value for p in request.plan.parameters} == {"to": "2.4.0"}
 
 
 def test_the_learned_runbook_is_also_found_in_the_repository_it_was_published_to(store: Store, tmp_path: Path) -> None:
@@ -236,15 +238,26 @@ def test_the_learned_runbook_is_also_found_in_the_repository_it_was_published_to
 
 
 def test_a_learned_runbook_that_fails_loses_its_place(store: Store) -> None:
-    there = given(store)
-    chronicle(lived(store), there)
-    for number in range(2, 6):
-        chronicle(lived(store, number, resolved_at=None), there)
-    cases = [case for case in knowledge.cases(store, "shop") if case.runbook.startswith("learned-")]
-    assert knowledge.tally(cases).failures >= 2
+    chronicle(lived(store), given(store))
+    for number in range(3):
+        knowledge.put_case(
+            store,
+            Case(
+                f"old-{number}",
+                "shop",
+                "shop/release",
+                "x",
+                T0,
+                "deploy_hook",
+                "learned-shop-release-deploy-hook",
+                "failed",
+            ),
+        )
     last = lived(store, 9)
     assert last.recommendation is not None
-    assert last.recommendation.options[0].runbook == "roll-back-bad-release"
+    options = last.recommendation.options
+    assert [option.runbook for option in options[:2]] == ["roll-back-bad-release", "learned-shop-release-deploy-hook"]
+    assert "it worked 0 of 3 times here" in options[1].why
 
 
 def test_alert_names_and_incidents_are_kept_over_time(store: Store) -> None:

@@ -211,6 +211,38 @@ def test_a_growing_counter_is_judged_by_its_growth(store: Store) -> None:
     assert hypotheses(outcome) == ()
 
 
+def test_a_counter_of_errors_that_begins_to_grow_is_a_shift(store: Store) -> None:
+    start = T0 - timedelta(seconds=60)
+    moments = [start + timedelta(seconds=2 * i) for i in range(40)]
+    errors = tuple(Point(at, max(0.0, (at - ONSET).total_seconds() * 8)) for at in moments)
+    requests = tuple(Point(at, (at - start).total_seconds() * 10) for at in moments)
+    outcome = run(
+        store,
+        evidence(EvidenceKind.METRIC, "http_errors", points=errors),
+        evidence(EvidenceKind.METRIC, "http_requests", points=requests),
+        *bad_release()[2:],
+    )
+    found = diagnosis(outcome)
+    assert found.hypotheses[0].subject == "2.4.1"
+    assert found.onset is not None
+    assert abs(found.onset - ONSET) <= timedelta(seconds=4)
+    assert "traffic" not in [item.cause for item in found.hypotheses]
+
+
+@pytest.mark.parametrize(
+    ("title", "calm", "bad", "shifted"),
+    [
+        pytest.param("probe_success", 1.0, 0.0, True, id="success-falls"),
+        pytest.param("probe_success", 0.0, 1.0, False, id="success-rises"),
+        pytest.param("uptime_ratio", 1.0, 0.1, True, id="no-known-direction-both-count"),
+        pytest.param("request latency", 400.0, 20.0, False, id="latency-falls"),
+    ],
+)
+def test_only_a_shift_for_the_worse_counts(store: Store, title: str, calm: float, bad: float, shifted: bool) -> None:
+    outcome = run(store, series(title, calm, bad))
+    assert (diagnosis(outcome).onset == ONSET) is shifted
+
+
 def test_the_order_of_evidence_changes_nothing(store: Store) -> None:
     gathered = [*bad_release(), log("error connection refused by upstream", title="proxy log")]
     first = hypotheses(run(store, *gathered))

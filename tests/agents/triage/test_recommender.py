@@ -62,12 +62,9 @@ def test_the_blamed_release_is_proposed_to_be_rolled_back(store: Store) -> None:
     assert request is not None
     plan = request.plan
     assert (plan.runbook, plan.action, plan.target) == ("roll-back-bad-release", "deploy_hook", "shop")
-    assert {p.name: (p.value, p.trusted) for p in plan.parameters} == {
-        "action": ("rollback", True),
-        "to": ("2.4.0", False),
-    }
+    assert {p.name: (p.value, p.trusted) for p in plan.parameters} == {"to": ("2.4.0", False)}
     assert of.diagnosis is not None
-    assert plan.parameters[1].provenance == f"evidence:{of.diagnosis.hypotheses[0].evidence[0]}"
+    assert plan.parameters[0].provenance == f"evidence:{of.diagnosis.hypotheses[0].evidence[0]}"
     assert plan.preconditions == {"version": "2.4.1"}
     assert plan.title == "Roll back a bad release: shop from 2.4.1 to 2.4.0"
     assert (plan.proposed_at, plan.expires_at) == (NOW, NOW + timedelta(seconds=3600))

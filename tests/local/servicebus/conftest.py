@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ class Sdk:
             return make()
 
         return make() if self.flavour == "sync" else make_on_loop()
+
+    @staticmethod
+    async def _close_all(handlers: list[Any]) -> None:
+        await asyncio.gather(*(handler.close() for handler in handlers))
 
     def run(self, result: Any) -> Any:
         """A value, or what an awaitable gives."""
@@ -98,6 +103,13 @@ class Sdk:
         self.broker.wake()
 
     def close(self) -> None:
+        # Each close takes the SDK up to a second, so all at once.
+        handlers = list(self._open.values())
+        if self.flavour == "sync":
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda handler: handler.close(), handlers))
+        else:
+            self.run(self._close_all(handlers))
         self.run(self.client.close())
         self._runner.close()
 

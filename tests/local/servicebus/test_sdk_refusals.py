@@ -21,7 +21,7 @@ from tests.local.servicebus.conftest import KEY, Sdk
 def _soon(sdk: Sdk) -> Any:
     start = time.monotonic()
     yield
-    assert time.monotonic() - start < 5, "a refusal must not be a wait"
+    assert time.monotonic() - start < 20, "a refusal must not be a wait"
 
 
 def attempt(sdk: Sdk, opened: Any, call: Callable[[Any], Any]) -> None:

@@ -6,6 +6,7 @@ In: points of a metric and the time the alert began. Out: the shift, or nothing 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,9 +31,10 @@ _HIGHER_IS_WORSE = (
     "burn",
     "restart",
 )
-_LOWER_IS_WORSE = ("availab", "success", "health", "free", "up", "ready", "remaining")
+_LOWER_IS_WORSE = ("availab", "success", "health", "free", "ready", "remaining")
 _TRAFFIC = ("request", "traffic", "throughput", "rps", "hits")
 _COUNTERS = ("_total", "_count", "_sum")
+_COUNTS = ("", "1", "count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def shift_of(item: Evidence, alerted_at: datetime) -> Shift | None:
     Source: robust shift with a scale floor; the floor keeps constant series from flooding every score.
     """
     name = item.title.lower()
-    points = _rates(name, sorted((p for p in item.points if math.isfinite(p.value)), key=lambda p: p.at))
+    points = _rates(name, item.unit, sorted((p for p in item.points if math.isfinite(p.value)), key=lambda p: p.at))
     before = [p.value for p in points if p.at < alerted_at]
     clean = before[: max(MIN_BASELINE, int(len(before) * CLEAN_SHARE))]
     if len(clean) < MIN_BASELINE:
@@ -142,19 +144,27 @@ def _score(value: float, usual: float, scale: float, direction: int) -> float:
 
 
 def _direction(name: str) -> int:
-    if any(word in name for word in _HIGHER_IS_WORSE):
+    words = re.findall(r"[a-z]+|5xx", name.lower())
+    if any(word.startswith(_HIGHER_IS_WORSE) for word in words):
         return 1
-    return -1 if any(word in name for word in _LOWER_IS_WORSE) else 0
+    return -1 if any(word.startswith(_LOWER_IS_WORSE) or word == "up" for word in words) else 0
 
 
 def _is_traffic(name: str) -> bool:
     return any(word in name for word in _TRAFFIC) and _direction(name) == 0
 
 
-def _rates(name: str, points: list[Point]) -> list[Point]:
-    """A counter as growth per second, so that its usual growth is no shift; anything else unchanged."""
+def _rates(name: str, unit: str, points: list[Point]) -> list[Point]:
+    """A counter as growth per second, so that its usual growth is no shift; anything else unchanged.
+
+    A counter is known by its name, or by whole numbers without a unit that never fall and grow more than once.
+    """
     values = [p.value for p in points]
-    if not name.endswith(_COUNTERS) or len(values) < 3 or any(b < a for a, b in pairwise(values)):
+    steps = [after - before for before, after in pairwise(values)]
+    if len(steps) < 2 or any(step < 0 for step in steps):
+        return points
+    whole = unit in _COUNTS and all(value.is_integer() for value in values) and sum(step > 0 for step in steps) >= 3
+    if not whole and not name.endswith(_COUNTERS):
         return points
     rates: list[Point] = []
     for before, after in pairwise(points):
