@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     up_parser = commands.add_parser("up", help="start everything and keep it running until Ctrl-C")
     up_parser.add_argument("--data", type=Path, default=DATA, help="folder for everything that is kept")
+    up_parser.add_argument("--any-port", action="store_true", help="take free ports instead of the usual ones")
     up_parser.add_argument("--apps", type=int, choices=(1, 3), default=int(os.environ.get("APPS", "1") or "1"))
     demo_parser = commands.add_parser("demo", help="play one incident through the whole loop")
     demo_parser.add_argument("--wait", action="store_true", help="leave the approval to you")
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         match options.command:
             case "up":
-                return up(Stack(options.data, apps=options.apps))
+                return up(Stack(options.data, usual=not options.any_port, apps=options.apps))
             case "demo":
                 return play.demo(DATA / "demo", wait=options.wait, keep=options.keep)
             case "pages":

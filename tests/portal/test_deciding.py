@@ -63,7 +63,8 @@ SHORT_PLAN = plan(expires_at=NOW)
             id="an-expired-plan-cannot-be-approved",
         ),
         pytest.param(
-            _request(plan=plan(target="vault")), None, (), MAYA, "", 0, 409, "plan_damaged", id="not-a-plan-changed-later"
+            _request(plan=plan(target="vault")), None, (), MAYA, "", 0, 409, "plan_damaged",
+            id="not-a-plan-changed-later"
         ),
     ],
 )  # fmt: skip

@@ -264,10 +264,13 @@ def story(store: Store) -> tuple[Incident, ApprovalRequest]:
         assignee="maya", ticket=Ticket("servicenow", "abc", "INC0010042", "https://snow.example/INC0010042"),
         diagnosis=diagnosis, recommendation=Recommendation(
             NOW - timedelta(minutes=5), (
-                Option("rollback-release", "Roll back a release", 0.81, "release, errors, shop", "https://git.example/r", "low"),
+                Option("rollback-release", "Roll back a release", 0.81, "release, errors, shop",
+                       "https://git.example/r", "low"),
                 Option("restart-service", "Restart a service", 0.34, "errors", "", "medium"),
             ), "Roll shop back to 1.4.1, the version before the trouble.", request.id,
-        ), approval=ApprovalSummary(request.id, request.plan_hash, request.plan.title, "deploy_hook", "shop", request.deadline),
+        ), approval=ApprovalSummary(
+            request.id, request.plan_hash, request.plan.title, "deploy_hook", "shop", request.deadline
+        ),
         theme=Theme("shop/release", 2, (), "deploy_hook", 2, 0),
         alerts=(alert(), alert(fingerprint="probe", name="ShopProbeDown", source="probe", severity=Severity.SEV2,
                                summary="GET /healthz answers 503", value=None, unit="", link="", count=1)),
@@ -289,7 +292,8 @@ def crowd(store: Store) -> None:
     )  # fmt: skip
     for digits, title, service, severity, state, age_min, by in others:
         held = incident(
-            id=f"{digits * 4}-0000-5000-8000-{digits * 6}", title=title, service=service, severity=severity, state=state,
+            id=f"{digits * 4}-0000-5000-8000-{digits * 6}", title=title, service=service, severity=severity,
+            state=state,
             opened_at=NOW - timedelta(minutes=age_min), acknowledged_by=by, alert_count=3,
             closed_at=NOW - timedelta(minutes=age_min - 20) if state is State.CLOSED else None,
             resolution="rolled back to 1.3.9" if state is State.CLOSED else "",
@@ -301,8 +305,9 @@ def crowd(store: Store) -> None:
         keep(store, held, HISTORY[:2])
     lines = (
         (alert(), INCIDENT, "opened the incident for service=shop, environment=production"),
-        (alert(fingerprint="quiet", name="CertificateExpiresIn30Days", severity=Severity.SEV4, summary="gateway.example",
-               service="gateway", count=1, value=None, unit=""), "", "sev4 is listed and opens no incident"),
+        (alert(fingerprint="quiet", name="CertificateExpiresIn30Days", severity=Severity.SEV4,
+               summary="gateway.example", service="gateway", count=1, value=None, unit=""), "",
+         "sev4 is listed and opens no incident"),
         (alert(fingerprint="odd", name="unrecognised body", severity=Severity.SEV4, service="", source="alertmanager",
                summary="no known shape; the raw body is kept", count=1, value=None, unit="", resource="", link=""), "",
          "no configured service; listed only"),

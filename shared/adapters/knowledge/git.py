@@ -108,10 +108,9 @@ class GitKnowledge:
         """One writer at a time over all processes; the kernel frees the lock of a process that was killed."""
         import fcntl  # Unix only, like the hosts this runs on; imported here so that listing adapters works anywhere
 
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if not (self._folder / ".git" / "HEAD").is_file():
-            self._git("init", "--quiet", f"--initial-branch={self._config.branch}", str(self._folder))
-        with (self._folder / ".git" / "argus.lock").open("w") as lock:
+        repository = self._folder / ".git"
+        repository.mkdir(parents=True, exist_ok=True)
+        with (repository / "argus.lock").open("w") as lock:
             until = time.monotonic() + TIMEOUT_S
             while True:
                 try:
@@ -121,6 +120,8 @@ class GitKnowledge:
                     if time.monotonic() > until:
                         raise TransientError("another process is publishing to the Git folder") from None
                     time.sleep(0.05)
+            if not all((repository / part).exists() for part in ("HEAD", "config", "objects", "refs")):
+                self._git("init", "--quiet", f"--initial-branch={self._config.branch}", str(self._folder))
             yield
 
     def _free_stale_lock(self) -> None:
@@ -133,7 +134,7 @@ class GitKnowledge:
         done = self._run(*arguments)
         if done.returncode == 0:
             return done.stdout.strip()
-        if "index.lock" in done.stderr or "cannot lock ref" in done.stderr or ".lock': File exists" in done.stderr:
+        if any(words in done.stderr for words in (".lock': File exists", "cannot lock ref", "could not lock")):
             raise TransientError("the Git folder is in use")
         raise PermanentError(f"git {arguments[0]} failed: {done.stderr.strip()[:200]}", Reason.REFUSED)
 

@@ -216,7 +216,7 @@ class TestBurnRate:
 
     @pytest.mark.parametrize(("errors", "objective"), [([1, 2], 0.9), ([], 0.9), ([1], 1.0), ([1], 99.9), ([1], 0)])
     def test_burn_rate_refuses(self, errors: list[float], objective: float) -> None:
-        with pytest.raises(ValueError, match="error counts|objective"):
+        with pytest.raises(ValueError, match=r"error counts|objective"):
             evaluator.burn_rate(errors, [1], objective)
 
     @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data(), verb=st.sampled_from(["complete", "abandon", "release", "renew", "reject"]))
     def settle(self, data: st.DataObject, verb: str) -> None:
-        token = data.draw(st.sampled_from(sorted(self.held)))
+        token = data.draw(st.sampled_from(list(self.held)))
         queue, body = self.held[token]
         live = self.still(queue, token)
         try:

@@ -1,0 +1,1 @@
+"""Tests: the whole stack as processes."""
