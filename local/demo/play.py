@@ -157,7 +157,10 @@ def _until(stack: Stack, screen: Screen, what: str, timeout_s: float, look: Call
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         _tick(stack, screen)
-        found = look()
+        try:
+            found = look()
+        except OSError:  # the host is between two lives; the next tick starts it again
+            continue
         if found:
             screen.show()
             return found
@@ -174,7 +177,8 @@ def _tick(stack: Stack, screen: Screen) -> None:
     screen.show()
     dead = stack.ended()
     if dead is not None:
-        raise StackError(f"{dead.name} ended unexpectedly:\n{dead.tail()}")
+        screen.say(f"{dead.name} ended (code {dead.process.returncode}); it is started again and goes on where it was")
+        stack.revive(dead)
     time.sleep(0.2)
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,13 @@ class StackError(Exception):
 
 @dataclass(slots=True)
 class Child:
-    """A started process of the stack."""
+    """A started process of the stack; ``again`` starts its successor."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
     ready_url: str
+    again: Callable[[], Child]
 
     @property
     def pid(self) -> int:
@@ -77,6 +78,10 @@ def start(
     name: str, module: str, arguments: Sequence[str], environ: Mapping[str, str], folder: Path, logs: Path, ready: str
 ) -> Child:
     """Start ``python -m module`` in a process group of its own, so that Ctrl-C reaches the supervisor alone."""
+
+    def again() -> Child:
+        return start(name, module, arguments, environ, folder, logs, ready)
+
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{name}.log"
     with log.open("ab") as output:
@@ -89,7 +94,7 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Child(name, process, log, ready)
+    return Child(name, process, log, ready, again)
 
 
 def answers(url: str) -> bool:

@@ -161,6 +161,13 @@ class Stack:
         """A process that is no longer running, or ``None``."""
         return next((child for child in self.children if child.process.poll() is not None), None)
 
+    def revive(self, dead: Child) -> None:
+        """Start a process again that ended; what it kept is still there."""
+        successor = dead.again()
+        self.children[self.children.index(dead)] = successor
+        successor.wait_ready()
+        self._write_up_file()
+
     def down(self) -> None:
         """Stop everything, hosts before what they talk to."""
         for child in reversed(self.children):

@@ -1,13 +1,12 @@
 """YAML to settings, with every error at once: file, line, path, and what was probably meant.
 
-In: a YAML file and the environment. Out: validated models, or a list of problems.
+In: a YAML file and the environment. Out: validated models, or a list of problems that repeat no value.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +14,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-M = TypeVar("M", bound=BaseModel)
-Path_ = tuple[str | int, ...]
+from shared.config import wording
+from shared.config.wording import Place
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+M = TypeVar("M", bound=BaseModel)
+
+_VARIABLE = re.compile(r"(?P<escape>\$)?\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})?")
+_MIN_HIDDEN_CHARS = 4  # a shorter value is no secret, and hiding it would make sentences unreadable
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,33 +42,38 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; every problem is in it."""
+    """The configuration cannot be used; every problem is in it, sorted by line."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems))
+        self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 @dataclass(slots=True)
 class Document:
-    """A parsed file: plain data, and the line of every path in it."""
+    """A parsed file: plain data, and the line of every path in it.
+
+    Attributes:
+        unset: places whose value needs an environment variable that is not set; nothing more is said about them.
+    """
 
     file: str
     data: dict[str, Any] = field(default_factory=dict)
-    lines: dict[Path_, int] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    unset: set[Place] = field(default_factory=set)
 
-    def line(self, path: Path_) -> int:
+    def line(self, path: Place) -> int:
         """Line of a path, or of the nearest one above it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
 
-    def report(self, path: Path_, text: str) -> None:
+    def report(self, path: Place, text: str) -> None:
         """Add a problem at a path."""
         self.problems.append(Problem(self.file, self.line(path), ".".join(str(part) for part in path), text))
 
-    def validate(self, model: type[M], data: object, at: Path_ = ()) -> M | None:
+    def validate(self, model: type[M], data: object, at: Place = ()) -> M | None:
         """Build a model from part of the file; problems are collected, not raised.
 
         Args:
@@ -75,32 +82,25 @@ class Document:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for detail in error.errors(include_url=False, include_input=False):
-                self._report_detail(model, detail["type"], detail["msg"], at, detail["loc"])
+            for detail in error.errors(include_url=False):
+                place, text = wording.sentence(detail, model, data)
+                path = (*at, *place)
+                if not any(missing[: len(path)] == path for missing in self.unset):
+                    hidden = _texts(detail["input"]) if detail["type"] == "value_error" else ()
+                    self.report(path, _without(text, hidden))
             return None
-
-    def _report_detail(self, model: type[BaseModel], kind: str, message: str, at: Path_, loc: Path_) -> None:
-        loc = tuple(part for part in loc if part not in ("threshold", "burn_rate"))
-        path = (*at, *loc)
-        if kind == "extra_forbidden":
-            known = _names(model, loc[:-1])
-            close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-            hint = f'; did you mean "{close[0]}"?' if close else f"; known here: {', '.join(known)}" if known else ""
-            self.report(path, f"unknown setting{hint}")
-        elif kind == "missing":
-            self.report(path, "this setting is missing")
-        else:
-            self.report(path, message[:1].lower() + message[1:])
 
 
 def read(path: Path, environ: Mapping[str, str]) -> Document:
     """Read a YAML file and put the environment's values in.
 
-    ``${NAME}`` must be set; ``${NAME:-default}`` need not be. Problems are in the document, never raised.
+    ``${NAME}`` must be set and not empty; ``${NAME:-default}`` need not be; ``$${`` stands for ``${``. Problems are in
+    the document, never raised.
     """
     document = Document(_shown(path))
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        value = None if node is None else _plain(node, (), document, environ, ())
     except OSError as error:
         document.problems.append(Problem(document.file, 0, "", f"cannot be read: {error.strerror}"))
         return document
@@ -108,11 +108,13 @@ def read(path: Path, environ: Mapping[str, str]) -> Document:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         document.problems.append(Problem(document.file, line, "", f"this is not YAML: {error.problem}"))
         return document
-    value = None if node is None else _plain(node, (), document, environ)
+    except (UnicodeDecodeError, yaml.YAMLError):
+        document.problems.append(Problem(document.file, 0, "", "this is not YAML: it holds bytes that are no text"))
+        return document
     if isinstance(value, dict):
         document.data = value
     else:
-        document.problems.append(Problem(document.file, 0, "", "a mapping of settings was expected"))
+        document.problems.append(Problem(document.file, 0, "", 'settings were expected, as "name: value" lines'))
     return document
 
 
@@ -123,63 +125,87 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _plain(node: yaml.Node, path: Path_, document: Document, environ: Mapping[str, str]) -> Any:
+def _plain(
+    node: yaml.Node, path: Place, document: Document, environ: Mapping[str, str], above: tuple[yaml.Node, ...]
+) -> Any:
+    """The value of a node; lines are noted on the way.
+
+    Args:
+        above: nodes this one is in; an alias can make one its own part.
+    """
     document.lines.setdefault(path, node.start_mark.line + 1)
+    if any(node is outer for outer in above):
+        document.report(path, "this alias refers to what it stands in")
+        return None
+    above = (*above, node)
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                document.report(path, "a name was expected before the colon")
+                continue
             key = str(key_node.value)
-            document.lines[(*path, key)] = key_node.start_mark.line + 1
+            place = (*path, key)
             if key in found:
-                document.report((*path, key), "this setting stands here twice")
-            found[key] = _plain(value_node, (*path, key), document, environ)
+                line = key_node.start_mark.line + 1
+                shown = ".".join(str(part) for part in place)
+                first = f"this setting stands here twice; first in line {document.lines[place]}"
+                document.problems.append(Problem(document.file, line, shown, first))
+                continue
+            document.lines[place] = key_node.start_mark.line + 1
+            found[key] = _plain(value_node, place, document, environ, above)
         return found
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(child, (*path, i), document, environ) for i, child in enumerate(node.value)]
+        return [_plain(child, (*path, i), document, environ, above) for i, child in enumerate(node.value)]
+    return _scalar(node, path, document, environ)
+
+
+def _scalar(node: yaml.Node, path: Place, document: Document, environ: Mapping[str, str]) -> Any:
     text = str(node.value)
     if "${" in text:
         return _VARIABLE.sub(lambda match: _variable(match, path, document, environ), text)
+    if node.tag == "tag:yaml.org,2002:timestamp":
+        return text  # times are read by the settings that want one, zone and all
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node)
+    except (ValueError, yaml.YAMLError):
+        document.report(path, "this value does not fit its YAML tag")
+        document.unset.add(path)
+        return ""
     finally:
         loader.dispose()
 
 
-def _variable(match: re.Match[str], path: Path_, document: Document, environ: Mapping[str, str]) -> str:
-    name, default = match.group(1), match.group(2)
-    value = environ.get(name) or default
-    if value is None:
-        document.report(path, f"the environment variable {name} is not set")
-        return ""
-    return value
+def _variable(match: re.Match[str], path: Place, document: Document, environ: Mapping[str, str]) -> str:
+    name, default = match["name"], match["default"]
+    if match["escape"]:
+        return match[0][1:]
+    value = None if name is None else environ.get(name) or default
+    if value is not None:
+        return value
+    missing = f"the environment variable {name} is not set" if name else "after ${ a name and } were expected"
+    document.report(path, missing)
+    document.unset.add(path)
+    return ""
 
 
-def _names(model: type[BaseModel], loc: Path_) -> list[str]:
-    """Settings known at a place inside a model, for suggestions; empty when it cannot be told."""
-    current: Any = model
-    for part in loc:
-        if not (isinstance(current, type) and issubclass(current, BaseModel)):
-            current = _inside(current)
-            continue
-        info = current.model_fields.get(str(part))
-        if info is None:
-            return []
-        current = info.annotation
-    current = current if isinstance(current, type) else _inside(current)
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return sorted(current.model_fields)
-    models = [arg for arg in getattr(current, "__args__", ()) if isinstance(arg, type) and issubclass(arg, BaseModel)]
-    return sorted({name for found in models for name in found.model_fields})
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a part of the file."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
-def _inside(annotation: Any) -> Any:
-    """The value type of a mapping, list or Annotated."""
-    arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
-    origin: Any = getattr(annotation, "__origin__", None)
-    if origin is dict and len(arguments) > 1:
-        value: Any = arguments[1]
-        return _inside(value) if hasattr(value, "__metadata__") else value
-    if origin is list and arguments:
-        return arguments[0]
-    return annotation if origin is None else origin
+def _without(text: str, hidden: Iterator[str] | tuple[()]) -> str:
+    """A sentence that an adapter wrote, without the values it was given: one of them may be a secret."""
+    for value in sorted(hidden, key=len, reverse=True):
+        for form in {value, value[1:], repr(value)[1:-1], repr(value[1:])[1:-1]}:
+            if len(form) >= _MIN_HIDDEN_CHARS:
+                text = text.replace(form, "…")
+    return text

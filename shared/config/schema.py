@@ -5,20 +5,24 @@ In: YAML, read by `load`. Out: frozen settings; adapter sections stay dictionari
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from shared.model.signal import Severity
 
-Seconds = Annotated[float, Field(ge=0)]
+YEAR_S = 366 * 24 * 3600
+_BASE_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+Seconds = Annotated[float, Field(ge=0, le=YEAR_S)]
 AdapterSection = dict[str, Any]
 
 
 class Section(BaseModel):
     """Common to all sections: unknown settings are refused, values cannot change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Portal(Section):
@@ -34,6 +38,13 @@ class Portal(Section):
     )
     session_secret: SecretStr = Field(description="Signs session cookies and CSRF tokens; at least 32 characters.")
     session_hours: float = Field(default=12, gt=0, le=168, description="How long a sign-in lasts, in hours.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if not _BASE_URL.fullmatch(url):
+            raise ValueError("an address such as https://argus.example.org was expected")
+        return url
 
 
 class PersonEntry(Section):
@@ -59,7 +70,7 @@ class Service(Section):
 class ThresholdRule(Section):
     """Fire when a metric crosses a line for a while."""
 
-    kind: Literal["threshold"]
+    kind: Literal["threshold"] = Field(description="Says that this is a threshold rule.")
     metric: str = Field(description="Metric name of the samples.")
     service: str = Field(default="", description="Only samples of this service; empty for every service.")
     above: float | None = Field(default=None, description="Fire above this value.")
@@ -69,21 +80,33 @@ class ThresholdRule(Section):
     severity: Severity = Field(default=Severity.SEV2, description="Severity of the alert.")
     summary: str = Field(default="", description="One sentence for people.")
 
+    @model_validator(mode="after")
+    def _one_line(self) -> ThresholdRule:
+        if (self.above is None) == (self.below is None):
+            raise ValueError("give either above or below, one of the two")
+        return self
+
 
 class BurnRateRule(Section):
     """Fire when the error budget burns too fast in a long and a short window (Google SRE Workbook, ch. 5)."""
 
-    kind: Literal["burn_rate"]
+    kind: Literal["burn_rate"] = Field(description="Says that this is a burn rate rule.")
     errors: str = Field(description="Metric name of failed requests, a growing counter.")
     total: str = Field(description="Metric name of all requests, a growing counter.")
     service: str = Field(default="", description="Only samples of this service; empty for every service.")
     objective: float = Field(gt=0, lt=1, description="Target ratio of good requests, such as 0.999.")
-    long_window_s: Seconds = Field(description="Long window, in seconds.")
-    short_window_s: Seconds = Field(description="Short window, in seconds.")
+    long_window_s: Seconds = Field(gt=0, description="Long window, in seconds.")
+    short_window_s: Seconds = Field(gt=0, description="Short window, in seconds.")
     burn: float = Field(gt=0, description="Fire when the budget burns at least this many times too fast in both.")
     min_requests: int = Field(default=10, ge=1, description="Fewer requests in the long window judge nothing.")
     severity: Severity = Field(default=Severity.SEV2, description="Severity of the alert.")
     summary: str = Field(default="", description="One sentence for people.")
+
+    @model_validator(mode="after")
+    def _windows(self) -> BurnRateRule:
+        if self.short_window_s >= self.long_window_s:
+            raise ValueError("short_window_s must be less than long_window_s")
+        return self
 
 
 Rule = Annotated[ThresholdRule | BurnRateRule, Field(discriminator="kind")]
@@ -97,6 +120,23 @@ class Maintenance(Section):
     end: str = Field(description="End, ISO 8601 with zone.")
     reason: str = Field(default="", description="Why, for people.")
 
+    @field_validator("start", "end")
+    @classmethod
+    def _moment(cls, text: str) -> str:
+        try:
+            zone = datetime.fromisoformat(text).tzinfo
+        except ValueError:
+            zone = None
+        if zone is None:
+            raise ValueError("a time with its zone was expected, such as 2026-11-20T22:00:00+01:00")
+        return text
+
+    @model_validator(mode="after")
+    def _forward(self) -> Maintenance:
+        if datetime.fromisoformat(self.start) >= datetime.fromisoformat(self.end):
+            raise ValueError("end must be later than start")
+        return self
+
 
 class Routing(Section):
     """How alerts become incidents."""
@@ -104,7 +144,7 @@ class Routing(Section):
     group_by: list[str] = Field(
         default_factory=lambda: ["service", "environment"],
         description="Alerts alike in these become one incident: `service`, `environment`, `name`, `resource`, `source` "
-        "or any label.",
+        "or any label. Empty: everything becomes one incident.",
     )
     incident_severities: list[Severity] = Field(
         default_factory=lambda: [Severity.SEV0, Severity.SEV1, Severity.SEV2, Severity.SEV3],
@@ -192,7 +232,7 @@ class Settings(Section):
 
     version: Literal[1] = Field(description="Version of this format.")
     tenant: Literal["default"] = Field(default="default", description="There is one tenant.")
-    portal: Portal
+    portal: Portal = Field(description="The pages people open.")
     people: dict[str, PersonEntry] = Field(default_factory=dict, description="People of the development sign-in.")
     services: dict[str, Service] = Field(default_factory=dict, description="Services, by name.")
     sources: dict[str, AdapterSection] = Field(
@@ -200,18 +240,22 @@ class Settings(Section):
     )
     pollers: dict[str, AdapterSection] = Field(default_factory=dict, description="Targets asked on a timer, by name.")
     rules: dict[str, Rule] = Field(default_factory=dict, description="Rules over samples, by id.")
-    routing: Routing = Field(default_factory=Routing)
+    routing: Routing = Field(default_factory=Routing, description="How alerts become incidents.")
     channels: dict[str, AdapterSection] = Field(default_factory=dict, description="Notification channels, by name.")
-    notify: Notify = Field(default_factory=Notify)
+    notify: Notify = Field(default_factory=Notify, description="Who is told of what.")
     ticketing: dict[str, AdapterSection] = Field(default_factory=dict, description="Ticket systems, by name.")
-    knowledge: KnowledgeSettings = Field(default_factory=KnowledgeSettings)
+    knowledge: KnowledgeSettings = Field(
+        default_factory=KnowledgeSettings, description="Where documents come from and go."
+    )
     destinations: dict[str, AdapterSection] = Field(default_factory=dict, description="Where documents go, by name.")
     evidence: dict[str, AdapterSection] = Field(default_factory=dict, description="Evidence sources, by name.")
-    investigation: Investigation = Field(default_factory=Investigation)
+    investigation: Investigation = Field(default_factory=Investigation, description="How the cause is looked for.")
     actions: dict[str, AdapterSection] = Field(default_factory=dict, description="Actions, by name.")
-    approvals: Approvals = Field(default_factory=Approvals)
-    execution: Execution = Field(default_factory=Execution)
-    closing: Closing = Field(default_factory=Closing)
-    policy: Policy = Field(default_factory=Policy)
-    host: Host = Field(default_factory=Host)
-    store: StoreSettings = Field(default_factory=StoreSettings)
+    approvals: Approvals = Field(
+        default_factory=Approvals, description="Who decides, and for how long the question stands."
+    )
+    execution: Execution = Field(default_factory=Execution, description="Guardrails of the executor.")
+    closing: Closing = Field(default_factory=Closing, description="When an incident is over.")
+    policy: Policy = Field(default_factory=Policy, description="What the conductor lets through.")
+    host: Host = Field(default_factory=Host, description="What the hosting platform promises.")
+    store: StoreSettings = Field(default_factory=StoreSettings, description="Where rows are kept.")

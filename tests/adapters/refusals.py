@@ -97,9 +97,7 @@ def _answer_with(
     return failed
 
 
-def check_broken(
-    effect: Effect, side: FarSide, caplog: pytest.LogCaptureFixture, *, reading: bool = False
-) -> None:
+def check_broken(effect: Effect, side: FarSide, caplog: pytest.LogCaptureFixture, *, reading: bool = False) -> None:
     """A connection that breaks, hangs or never comes about."""
     caplog.set_level(logging.DEBUG)
     for said in (Said(drop=True), Said(hang=True)):

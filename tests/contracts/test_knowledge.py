@@ -138,7 +138,9 @@ def test_two_documents_have_two_pages(shelf: Shelf) -> None:
 
 
 def test_text_that_no_page_could_hold_is_published_all_the_same(shelf: Shelf) -> None:
-    nasty = "# x\n\n<script>&nbsp;]]> \x00\x0b\ud800 </p>\n\n```html\n]]><b>\n```\n\n![p](http://e.example/x.png) <br>\n"
+    nasty = (
+        "# x\n\n<script>&nbsp;]]> \x00\x0b\ud800 </p>\n\n```html\n]]><b>\n```\n\n![p](http://e.example/x.png) <br>\n"
+    )
     assert shelf.knowledge.publish(replace(DRAFT, markdown=nasty, title="<&> \x01 title")).changed
 
 

@@ -223,7 +223,8 @@ def test_broken_connections(side: FarSide, caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>hibernating</html>", b"[]", b"null", b'{"result": 5}', b'{"result": [5]}', b"\xff", b'{"a": 1}']
+    "body",
+    [b"", b"<html>hibernating</html>", b"[]", b"null", b'{"result": 5}', b'{"result": [5]}', b"\xff", b'{"a": 1}'],
 )
 def test_an_unreadable_success_is_no_success(side: FarSide, body: bytes) -> None:
     side.answer = lambda asked: Said(200, body)

@@ -1,142 +1,38 @@
-"""Rules S2, S3, S5, S6 and S7: from signals to incidents, with crashes, repeats, wrong orders and two hosts at once."""
+"""Rules S2, S3 and S6: samples and claims with crashes, repeats and two hosts at once."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.agents.sentinel import alert_router, evaluator
 from shared.agents.sentinel.alert_router import FoldMemory, Routed
 from shared.model.alert import Alert
 from shared.model.errors import TransientError
-from shared.model.event import GroupChanged, GroupChangeKind, derive_id
+from shared.model.event import derive_id
 from shared.model.pipeline import Queue
-from shared.model.signal import Severity, Signal, SignalKind, Status
+from shared.model.signal import Severity, Signal, SignalKind
 from shared.ports import Ports
-from shared.ports.bus import Message
-from shared.ports.store import Delete, Table
-from shared.records import counters, groups, index, windows
+from shared.records import counters, groups, windows
 from tests import fakes
-
-T0 = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
-KEY = "service=shop|environment=production"
-
-
-def at(seconds: float) -> datetime:
-    return T0 + timedelta(seconds=seconds)
-
-
-def alert(
-    name: str, seconds: float, began: float, status: Status = Status.FIRING, severity: Severity = Severity.SEV2
-) -> Alert:
-    return Alert(
-        fingerprint=f"fp-{name}",
-        name=name,
-        service="shop",
-        environment="production",
-        severity=severity,
-        status=status,
-        at=at(seconds),
-        starts_at=at(began),
-        source="azure_monitor",
-        signal_id=f"{name} {status} {seconds}",
-    )
-
-
-def fires(name: str, seconds: float, began: float | None = None, severity: Severity = Severity.SEV2) -> Alert:
-    return alert(name, seconds, seconds if began is None else began, severity=severity)
-
-
-def resolves(name: str, seconds: float, began: float) -> Alert:
-    return alert(name, seconds, began, Status.RESOLVED)
-
-
-def changes(bus: fakes.FakeBus) -> list[GroupChanged]:
-    return [event.data for event in bus.delivered(Queue.INCIDENTS) if isinstance(event.data, GroupChanged)]
-
-
-def openings(bus: fakes.FakeBus) -> dict[int, set[str]]:
-    """Ids of creation events, by generation."""
-    found: dict[int, set[str]] = {}
-    for event in bus.events(Queue.INCIDENTS):
-        if isinstance(event.data, GroupChanged) and event.data.kind is GroupChangeKind.OPEN:
-            found.setdefault(event.data.generation, set()).add(event.id)
-    return found
-
-
-def states(store: SqliteStore) -> dict[str, tuple[str, datetime, str]]:
-    """What is known of each alert; the moment of a firing is its beginning, whichever of its repeats came first."""
-    return {
-        m.name: (m.status.value, m.at if m.status is Status.RESOLVED else m.starts_at, m.severity.value)
-        for m in groups.everything_known(store, KEY)
-    }
-
-
-def assert_incidents_heard_the_truth(store: SqliteStore, bus: fakes.FakeBus) -> None:
-    """The newest state each incident was sent is the state the group knows, so nobody waits for a lost resolve."""
-    heard: dict[tuple[int, str], Alert] = {}
-    for change in changes(bus):
-        place = change.generation, change.alert.fingerprint
-        if place not in heard or groups.rank(heard[place]) <= groups.rank(change.alert):
-            heard[place] = change.alert
-    known = {m.fingerprint: m for m in groups.everything_known(store, KEY)}
-    group = groups.state_of(store, KEY)
-    for (generation, fingerprint), newest in heard.items():
-        if group is not None and generation == group.generation:
-            assert known[fingerprint].generation == generation
-            assert known[fingerprint].status is newest.status
-    for member in known.values():
-        assert member.generation == 0 or (member.generation, member.fingerprint) in heard
-
-
-class Killed(BaseException):
-    """The process dies here; nothing catches it."""
-
-
-class Mortal:
-    """Store and bus of a process that dies at one of its outside calls, before or after it took effect."""
-
-    def __init__(self, rows: SqliteStore, bus: fakes.FakeBus, dies_at: int, after: bool) -> None:
-        self.rows, self.bus, self.dies_at, self.after = rows, bus, dies_at, after
-        self.calls = 0
-
-    def _do(self, call: Callable[[], Any]) -> Any:
-        self.calls += 1
-        dies = self.calls == self.dies_at
-        if dies and not self.after:
-            raise Killed
-        answer = call()
-        if dies:
-            raise Killed
-        return answer
-
-    def get(self, *what: Any) -> Any:
-        return self._do(lambda: self.rows.get(*what))
-
-    def write(self, *what: Any) -> Any:
-        return self._do(lambda: self.rows.write(*what))
-
-    def query(self, *what: Any, **more: Any) -> Any:
-        return self._do(lambda: self.rows.query(*what, **more))
-
-    def send(self, queue: Queue, messages: Sequence[Message]) -> None:
-        self._do(lambda: self.bus.send(queue, messages))
-
-
-def deliver(alerts: Sequence[Alert], ports: Ports, memory: FoldMemory | None = None) -> list[Routed]:
-    memory = memory or FoldMemory("test")
-    return [alert_router.route(one, ports, at(100 + number), memory) for number, one in enumerate(alerts)]
+from tests.pipeline.sentinel_stage import (
+    KEY,
+    Killed,
+    Mortal,
+    alert,
+    assert_incidents_heard_the_truth,
+    at,
+    changes,
+    deliver,
+    fires,
+    openings,
+    resolves,
+)
 
 
 class TestS2:
@@ -264,75 +160,6 @@ class TestS3:
             rows.close()
 
 
-STORY = [
-    fires("a", 0),
-    fires("b", 1),
-    fires("a", 3, began=0),
-    resolves("b", 4, began=1),
-    fires("b", 6, severity=Severity.SEV1),
-    resolves("a", 7, began=0),
-    resolves("b", 9, began=6),
-]
-
-
-class TestS5:
-    def test_S5_a_redelivery_sends_the_same_again(self, store: SqliteStore) -> None:
-        bus = fakes.FakeBus()
-        mortal = Mortal(store, bus, 0, after=True)
-        ports = fakes.ports(mortal, bus=mortal)  # type: ignore[arg-type]
-        for one in (fires("a", 0), fires("b", 1), resolves("b", 2, began=1)):
-            sent = len(bus.sent[Queue.INCIDENTS])
-            mortal.calls, mortal.dies_at = 0, 0
-            original = bus.send
-
-            def send_and_die(queue: Queue, messages: Sequence[Message], send: Any = original) -> None:
-                send(queue, messages)
-                raise Killed
-
-            bus.send = send_and_die  # type: ignore[method-assign]
-            with pytest.raises(Killed):
-                deliver([one], ports)
-            bus.send = original  # type: ignore[method-assign]
-            assert one.name not in states(store) or states(store)[one.name][0] != one.status.value, "sent, then written"
-            if one.name == "a":
-                first = bus.sent[Queue.INCIDENTS][sent].message_id
-                deliver([one], ports)
-                assert bus.sent[Queue.INCIDENTS][sent + 1].message_id == first
-                groups.turn_open(store, KEY, 1)
-            else:
-                (first,) = [m.message_id for m in bus.sent[Queue.INCIDENTS][sent:]]
-                deliver([one], ports)
-                assert [m.message_id for m in bus.sent[Queue.INCIDENTS][sent:]] == [first, first]
-
-    @pytest.mark.parametrize("later", [False, True], ids=["redelivered-at-once", "redelivered-last"])
-    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-    def test_S5_a_crash_at_any_step_ends_as_if_there_was_none(self, tmp_path: Path, after: bool, later: bool) -> None:
-        undisturbed = SqliteStore(tmp_path / "undisturbed.db")
-        deliver(STORY, fakes.ports(undisturbed))
-        expected = states(undisturbed)
-        for dies_at in count(1):
-            rows, bus = SqliteStore(tmp_path / f"{dies_at}.db"), fakes.FakeBus()
-            mortal = Mortal(rows, bus, dies_at, after)
-            ports = fakes.ports(mortal, bus=mortal)  # type: ignore[arg-type]
-            queue, again = list(STORY), list[Alert]()
-            died = False
-            while queue or again:
-                one = queue.pop(0) if queue else again.pop(0)
-                try:
-                    deliver([one], ports)
-                except Killed:
-                    died = True
-                    queue, again = (queue, [*again, one]) if later else ([one, *queue], again)
-                groups.turn_open(rows, KEY, 1)
-            assert states(rows) == expected
-            assert all(len(ids) == 1 for ids in openings(bus).values())
-            assert_incidents_heard_the_truth(rows, bus)
-            rows.close()
-            if not died:
-                break
-        undisturbed.close()
-
-
 class Counting(Mortal):
     """Counts the calls that leave the process."""
 
@@ -413,110 +240,3 @@ class TestS6:
             list(pool.map(host, range(4)))
         assert memory.flush(store, at(3), force=True)
         assert counters.read(store, KEY).count == 201
-
-
-class TestS7:
-    def test_S7_a_resolve_before_its_firing_leaves_a_tombstone(self, store: SqliteStore) -> None:
-        bus = fakes.FakeBus()
-        ports = fakes.ports(store, bus=bus)
-        first, second = deliver([resolves("a", 5, began=1), fires("a", 1)], ports)
-        assert (first.what, second.what) == ("recorded resolved", "recorded resolved")
-        assert first.incident_id == second.incident_id == ""
-        assert changes(bus) == []
-        (line,) = index.alerts(store)
-        assert (line.alert.status, line.incident_id) == (Status.RESOLVED, "")
-        assert groups.state_of(store, KEY) is None
-
-    def test_S7_a_firing_that_began_after_the_tombstone_opens(self, store: SqliteStore) -> None:
-        ports = fakes.ports(store)
-        assert [r.what for r in deliver([resolves("a", 5, began=1), fires("a", 6)], ports)][1] == "opened"
-
-    def test_S7_a_late_repeat_of_an_ended_firing_does_not_revive_it(self, store: SqliteStore) -> None:
-        bus = fakes.FakeBus()
-        ports = fakes.ports(store, bus=bus)
-        deliver([fires("a", 1), resolves("a", 5, began=1)], ports)
-        groups.turn_open(store, KEY, 1)
-        assert deliver([fires("a", 9, began=1)], ports)[0].what == "recorded resolved"
-        assert len(changes(bus)) == 2
-
-    def test_S7_a_crash_between_send_and_member_does_not_lose_the_resolve(self, store: SqliteStore) -> None:
-        """The incident has heard of the firing, the group has not; then the resolve comes, then the redelivery."""
-        bus = fakes.FakeBus()
-        ports = fakes.ports(store, bus=bus)
-        deliver([fires("a", 0)], ports)
-        groups.turn_open(store, KEY, 1)
-        group = groups.state_of(store, KEY)
-        assert group is not None
-        before = {row.key: row for row in store.query(Table.GROUPS, groups._partition(KEY)).rows}
-        deliver([fires("b", 1)], ports)
-        for row in store.query(Table.GROUPS, groups._partition(KEY)).rows:
-            if row.key not in before:
-                store.write(Table.GROUPS, row.partition, Delete(row.key, None))
-        deliver([resolves("b", 2, began=1), fires("b", 1)], ports)
-        heard = [(c.alert.name, c.alert.status.value) for c in changes(bus)]
-        assert heard == [("a", "firing"), ("b", "firing"), ("b", "resolved")]
-        assert_incidents_heard_the_truth(store, bus)
-
-    @hypothesis_settings(max_examples=60, deadline=None)
-    @given(st.data())
-    def test_S7_any_order_and_any_repeats_end_the_same(
-        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-    ) -> None:
-        story = sorted(
-            (one for name in "abc" for one in data.draw(history(name), label=name)), key=lambda one: (one.at, one.name)
-        )
-        folder = tmp_path_factory.mktemp("s7")
-        ordered, shuffled = SqliteStore(folder / "ordered.db"), SqliteStore(folder / "shuffled.db")
-        deliver(story, fakes.ports(ordered))
-        repeats = data.draw(st.lists(st.sampled_from(story), max_size=6)) if story else []
-        deliveries = data.draw(st.permutations([*story, *repeats]), label="deliveries")
-        opens_after = data.draw(st.integers(0, len(deliveries)), label="opens after")
-        bus, memory = fakes.FakeBus(), FoldMemory("x")
-        ports = fakes.ports(shuffled, bus=bus)
-        for number, one in enumerate(deliveries):
-            if number >= opens_after:
-                groups.turn_open(shuffled, KEY, 1)
-            alert_router.route(one, ports, at(100 + number), memory)
-        assert states(shuffled) == states(ordered)
-        assert {generation: len(ids) for generation, ids in openings(bus).items()} in ({}, {1: 1})
-        assert_incidents_heard_the_truth(shuffled, bus)
-        ordered.close()
-        shuffled.close()
-
-    @pytest.mark.parametrize("seed", range(6))
-    def test_S7_a_firing_and_its_resolve_on_two_hosts_at_once(self, tmp_path: Path, seed: int) -> None:
-        bus = fakes.FakeBus()
-        stores = [SqliteStore(tmp_path / "store.db") for _ in range(2)]
-        start = threading.Barrier(2)
-        work = [
-            [fires("a", 0), resolves("b", 3, began=1), fires("c", 4)],
-            [resolves("a", 2, began=0), fires("b", 1), resolves("c", 5, began=4)],
-        ]
-
-        def host(number: int) -> None:
-            start.wait(10)
-            deliver(work[number] if seed % 2 else work[number][::-1], fakes.ports(stores[number], bus=bus))
-
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(host, range(2)))
-        assert {name: state[0] for name, state in states(stores[0]).items()} == dict.fromkeys("abc", "resolved")
-        assert_incidents_heard_the_truth(stores[0], bus)
-        for rows in stores:
-            rows.close()
-
-
-@st.composite
-def history(draw: st.DrawFn, name: str) -> list[Alert]:
-    """Firings of one alert one after the other, each with repeats and most with an end."""
-    story: list[Alert] = []
-    clock = draw(st.integers(0, 5))
-    for _ in range(draw(st.integers(0, 2))):
-        began, severity = clock, draw(st.sampled_from([Severity.SEV1, Severity.SEV3]))
-        for _ in range(draw(st.integers(1, 3))):
-            story.append(fires(name, clock, began, severity))
-            clock += draw(st.integers(1, 4))
-        story.append(resolves(name, clock, began))
-        clock += draw(st.integers(1, 4))
-    if story and draw(st.booleans()):
-        story.pop()
-    return story

@@ -23,8 +23,8 @@ TAGS = frozenset(
     re.findall(
         r"\w+",
         "html head meta title link script body a header nav span div form input button main p h1 h2 h3 ul ol li "
-        "section datalist details summary label select option textarea strong code dl dt dd br time table thead tbody tr th td "
-        "aside img footer meter article pre figure figcaption svg polygon polyline line",
+        "section datalist details summary label select option textarea strong code dl dt dd br time table thead tbody "
+        "tr th td aside img footer meter article pre figure figcaption svg polygon polyline line",
     )
 )
 KNOWN_ATTACKS = (

@@ -22,7 +22,6 @@ MAX_FACTS = 30
 MAX_VALUE_CHARS = 600
 MAX_LABEL_CHARS = 60
 MAX_URL_CHARS = 1_500
-KEPT_LINKS = 2  # an approval has two; the first of any other notice opens the incident
 SHORTENED = "Shortened to fit. Open the incident to read everything."
 
 _HEADLINE = {
@@ -54,7 +53,8 @@ def message(notice: Notice, repeat: bool = False) -> dict[str, Any]:
 
     Returns:
         At most ``MAX_MESSAGE_BYTES`` as ``json.dumps`` writes it. What does not fit goes in this order: facts from
-        the last, text from its end, links after the second, the end of the title.
+        the last, text from its end, links from the last. The bounds above keep the title and the first two links,
+        an approval's buttons, far below the limit.
 
     Source: adaptivecards.io schema 1.4; the "send each adaptive card" template reads ``attachments``.
     """
@@ -91,9 +91,7 @@ def _shorten(notice: Notice, excess: int) -> Notice:
     if notice.text:
         # One character takes up to 12 bytes, so this never cuts more than needed and still ends.
         return replace(notice, text=_cut(notice.text, max(0, len(notice.text) - max(20, excess // 12))))
-    if len(notice.links) > KEPT_LINKS:
-        return replace(notice, links=notice.links[:-1])
-    return replace(notice, title=_cut(notice.title, len(notice.title) // 2))
+    return replace(notice, links=notice.links[:-1])
 
 
 def _wrap(notice: Notice, repeat: bool, shortened: bool) -> dict[str, Any]:

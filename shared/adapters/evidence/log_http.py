@@ -204,11 +204,16 @@ def _kinds(lines: Sequence[_Line], onset: datetime) -> list[_Kind]:
 
 def _evidence(kind: _Kind, name: str, query: str, link: str, start: datetime, question: Question) -> Evidence:
     first = kind.since[0].at
-    before_s = round((question.onset - start).total_seconds())
-    summary = (
-        f"{len(kind.since)} times since the onset, {len(kind.before)} times in the {before_s} s before; "
-        f"first {'seen' if not kind.before else 'since then'} at {first.isoformat(timespec='seconds')}"
-    )
+    if start < question.onset:
+        name_it = f"{'More' if kind.before else 'New'} {kind.level}"
+        before_s = round((question.onset - start).total_seconds())
+        summary = (
+            f"{len(kind.since)} times since the onset, {len(kind.before)} times in the {before_s} s before; "
+            f"first {'since then' if kind.before else 'seen'} at {first.isoformat(timespec='seconds')}"
+        )
+    else:  # nothing is known about before, so nothing may be called new
+        name_it = kind.level
+        summary = f"{len(kind.since)} times; the log reaches back no further than {start.isoformat(timespec='seconds')}"
     return content.identify(
         Evidence(
             "",
@@ -216,7 +221,7 @@ def _evidence(kind: _Kind, name: str, query: str, link: str, start: datetime, qu
             name,
             query,
             EvidenceStatus.OK,
-            f"{'New' if not kind.before else 'More'} {kind.level}: {kind.template}"[:200],
+            f"{name_it}: {kind.template}"[:200],
             summary,
             at=first,
             points=_points([*kind.before, *kind.since], question),

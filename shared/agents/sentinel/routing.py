@@ -124,10 +124,6 @@ def _over(alert: Alert, group: GroupState | None, known: Member, listed: Listing
 
 def _resolved(alert: Alert, group: GroupState | None, known: Member | None, now: datetime) -> Step:
     live = group is not None and group.live
-    if group is not None and live and alert.fingerprint == group.creator.fingerprint:
-        begun = member_of(group.creator, group.generation, now)
-        if known is None or (known.generation != group.generation and rank(known) < rank(begun)):
-            known = begun  # its creation was sent, or is about to be, though nobody has noted the member yet
     inside = group is not None and known is not None and known.generation == group.generation
     if known is not None and known.status is Status.FIRING and known.starts_at < alert.at <= alert.starts_at:
         alert = replace(alert, starts_at=known.starts_at)  # its source does not say when it began

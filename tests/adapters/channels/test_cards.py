@@ -78,6 +78,14 @@ def test_what_is_too_long_keeps_the_title_and_both_buttons() -> None:
     assert card["body"][-1]["text"] == SHORTENED
 
 
+def test_the_heaviest_links_still_leave_the_title_and_two_buttons() -> None:
+    links = tuple(Link("🔥" * 60, f"https://argus.example/{n}" + '"' * 1470) for n in range(6))
+    sent = message(Notice(NoticeKind.APPROVAL, "🔥" * 300, "*" * 9000, Severity.SEV0, "INC-1", (), links))
+    assert_shown(sent)
+    assert [action["url"] for action in card_of(sent)["actions"]][:2] == [link.url for link in links[:2]]
+    assert card_of(sent)["body"][0]["items"][1]["text"].startswith("🔥" * 199)
+
+
 def test_a_short_notice_is_shown_whole() -> None:
     notice = Notice(
         NoticeKind.OPENED,

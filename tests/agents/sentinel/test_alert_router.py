@@ -237,6 +237,16 @@ class TestClosing:
             assert getattr(groups, step)(desk.store, key, generation, *also) is False
         assert groups.state_of(desk.store, KEY) == before
 
+    def test_a_claim_never_overwrites_another_one(self, desk: Desk) -> None:
+        desk.opened()
+        held = groups.read(desk.store, KEY)
+        assert held is not None
+        mine = replace(held.group, generation=2)
+        assert not groups.claim(desk.store, mine, None)
+        desk.closed(5)
+        assert not groups.claim(desk.store, mine, held)
+        assert groups.claim(desk.store, mine, groups.read(desk.store, KEY))
+
     def test_closing_again_keeps_the_first_moment(self, desk: Desk) -> None:
         desk.opened()
         for now in (5, 9):

@@ -20,6 +20,7 @@ from shared.model.alert import Alert
 from shared.model.event import derive_id
 from shared.model.signal import Severity, Signal, SignalKind, Status
 from shared.ports import Ports
+from shared.ports.store import Table
 from shared.records import windows
 from shared.records.windows import Sample
 from tests import fakes
@@ -330,7 +331,7 @@ class TestKept:
         tracks = {name: windows.Track(name, many) for name in ("errors_total", "requests_total")}
         assert windows.save(store, windows.WindowWrite(windows.Window(series, tracks), ""))
         assert windows.load(store, series).window.tracks == tracks
-        row = store.query(windows.Table.WINDOWS, windows._partition("burn", "shop", "default")).rows[0]
+        row = store.query(Table.WINDOWS, windows._partition("burn", "shop", "default")).rows[0]
         assert sum(len(str(value)) for value in row.values.values()) < 100_000
         assert len(windows.samples_of(store, ports.settings, "shop")["errors_total"]) == len(many)
 

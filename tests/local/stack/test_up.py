@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sqlite3
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,11 +62,33 @@ def test_one_alert_ten_times_is_one_incident_and_its_resolve_closes_it(stack: Ru
     stack.post("azure_monitor", _alert("quiet", "Sev4"))
     line = until(lambda: _of(stack, "billing"), 5, "the incident")  # in JSON within 5 s
     assert line["title"] in Person(stack.up["portal"]).get("/")
-    alerts = until(lambda: [a for a in stack.get("/api/alerts")["alerts"] if a["alert"]["service"] == "quiet"], 5, "Sev4")
+    alerts = until(
+        lambda: [a for a in stack.get("/api/alerts")["alerts"] if a["alert"]["service"] == "quiet"], 5, "Sev4"
+    )
     assert alerts[0]["incident_id"] == ""
     assert stack.post("azure_monitor", _alert("billing", condition="Resolved"))[0] == 202
     until(lambda: _in_state(stack, line["id"], "closed"), 20, "closing")
     assert len([found for found in stack.incidents() if found["service"] in ("billing", "quiet")]) == 1
+
+
+def test_a_bus_or_store_that_hangs_is_answered_503_within_5_s(stack: RunningStack) -> None:
+    os.kill(stack.up["pids"]["broker"], signal.SIGSTOP)
+    began = time.monotonic()
+    status, problem = stack.post("azure_monitor", _alert("hung-bus"))
+    took = time.monotonic() - began
+    os.kill(stack.up["pids"]["broker"], signal.SIGCONT)
+    assert (status, problem["status"]) == (503, 503)
+    assert took < 5
+    with sqlite3.connect(stack.data / "store.db", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        status, problem = stack.post("azure_monitor", _alert("hung-store"))
+        took = time.monotonic() - began
+        other.execute("ROLLBACK")
+    assert (status, problem["status"]) == (503, 503)
+    assert took < 5
+    until(lambda: stack.post("azure_monitor", _alert("after"))[0] == 202, 20, "the stack to take signals again")
+    until(lambda: _of(stack, "after"), 20, "the incident")
 
 
 def test_what_was_accepted_survives_kill_9_of_every_process_in_turn(stack: RunningStack) -> None:
