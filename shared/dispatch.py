@@ -10,12 +10,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from shared.agents import conductor
 from shared.agents.sentinel import alert_router, collector, evaluator
 from shared.model import codec
-from shared.model.errors import PermanentError, Reason, TransientError
+from shared.model.errors import ArgusError, PermanentError, Reason, TransientError
 from shared.model.event import Event, GroupChanged, GroupChangeKind, IncidentRequested, SignalsReceived, derive_id
 from shared.model.incident import Incident
 from shared.model.outcome import Go, Outcome, Ruling
@@ -29,8 +30,8 @@ from shared.records import incidents, index, intents, journal, letters, payloads
 log = logging.getLogger("argus.dispatch")
 
 MAX_COMMIT_TRIES = 50
-MAX_BUG_ATTEMPTS = 3
-BACK_OFF_FIRST = timedelta(seconds=1)
+MAX_BUGS = 3
+BACK_OFF_FIRST = timedelta(seconds=2)  # half of it is jitter, so nothing comes back within a second
 BACK_OFF_MOST = timedelta(minutes=15)
 
 
@@ -56,7 +57,7 @@ class Worker:
 
     Attributes:
         reads: incident fields whose change between load and commit makes the answer stale (rule H6).
-        always: runs on every delivery, also when the inbox says done (rule S4).
+        always: runs on every delivery once the incident is there, also when the inbox says done (rule S4).
     """
 
     handle: Handle
@@ -73,7 +74,7 @@ class Engine:
         clock: aware UTC now.
         jitter: a number in [0, 1) for the back-off.
         invocation: owner of intents; unique per process and call.
-        watch: told of every hop, for people who look live: time, micro-agent, what, why.
+        memory: repeats of alerts, shared by the threads of this process.
     """
 
     ports: Ports
@@ -99,15 +100,20 @@ def hop(engine: Engine, queue: Queue, body: bytes) -> None:
     except PermanentError as error:
         _quarantine_body(engine, queue, body, error)
         return
+    _guarded(engine, queue, event, partial(_run, engine, queue, event))
+
+
+def _guarded(engine: Engine, queue: Queue, event: Event, work: Callable[[], None]) -> None:
+    """Do the work; what it raises becomes another attempt or a quarantine row (rule H10)."""
     try:
-        _run(engine, queue, event)
+        work()
     except PermanentError as error:
         _quarantine(engine, queue, event, error.reason, str(error))
     except TransientError as error:
         _again(engine, queue, event, error)
     except Exception as error:
         log.exception("%s failed on %s", event.type, queue)
-        if event.attempt >= MAX_BUG_ATTEMPTS:
+        if payloads.strike(engine.ports.store, event.id, engine.clock()) > MAX_BUGS:
             _quarantine(engine, queue, event, Reason.BUG, f"{type(error).__name__} in the code; see the log")
         else:
             _again(engine, queue, event, TransientError(type(error).__name__, Reason.BUG, sent=None))
@@ -115,7 +121,13 @@ def hop(engine: Engine, queue: Queue, body: bytes) -> None:
 
 def receive(engine: Engine, name: str, raw: bytes, headers: Mapping[str, str]) -> collector.Received:
     """Take in one webhook call; see `collector.receive` for what it raises."""
-    received = collector.receive(name, raw, headers, engine.clock(), engine.ports)
+    try:
+        received = collector.receive(name, raw, headers, engine.clock(), engine.ports)
+    except ArgusError:
+        raise
+    except Exception:  # the sender would say the same again until it gives up, and nobody would hear of it
+        log.exception("source %s cannot read what it was sent", name)
+        received = collector.receive(name, raw, headers, engine.clock(), engine.ports, blind=True)
     why = f"webhook of {len(raw)} bytes" + ("" if received.recognised else " in a shape nobody knows")
     _show(MicroAgent.COLLECTOR, f"{received.signals} signal(s) from {name}", why, "")
     return received
@@ -138,7 +150,8 @@ def signals(engine: Engine, bodies: Sequence[bytes]) -> None:
             _quarantine_body(engine, Queue.SIGNALS, body, error)
             continue
         for signal in event.data.signals:
-            _one_signal(engine, _split(event, signal, len(event.data.signals)), signal)
+            alone = _split(event, signal, len(event.data.signals))
+            _guarded(engine, Queue.SIGNALS, alone, partial(_one_signal, engine, signal))
     engine.memory.flush(engine.ports.store, engine.clock())
 
 
@@ -149,40 +162,30 @@ def _split(event: Event, signal: Signal, of: int) -> Event:
     return replace(event, id=derive_id(event.id, signal.id), data=SignalsReceived((signal,)))
 
 
-def _one_signal(engine: Engine, alone: Event, signal: Signal) -> None:
-    try:
-        while True:
-            now = engine.clock()
-            evaluation = evaluator.evaluate(signal, engine.ports, now)
-            for alert in evaluation.alerts:
-                routed = alert_router.route(alert, engine.ports, now, engine.memory)
-                if routed.what != alert_router.FOLDED:  # a repeat that changes nothing is counted, not told
-                    judged = f"rule {alert.rule} is {alert.status}" if alert.rule else f"{alert.name} is {alert.status}"
-                    _show(MicroAgent.EVALUATOR, judged, evaluation.reason, routed.incident_id)
-                    _show(MicroAgent.ALERT_ROUTER, f"{alert.name} {routed.what}", routed.reason, routed.incident_id)
-            if evaluator.save(evaluation, engine.ports.store):
-                return
-    except PermanentError as error:
-        _quarantine(engine, Queue.SIGNALS, alone, error.reason, str(error))
-    except TransientError as error:
-        _again(engine, Queue.SIGNALS, alone, error)
-    except Exception as error:
-        log.exception("signal %s failed", signal.id)
-        if alone.attempt >= MAX_BUG_ATTEMPTS:
-            _quarantine(engine, Queue.SIGNALS, alone, Reason.BUG, f"{type(error).__name__} in the code; see the log")
-        else:
-            _again(engine, Queue.SIGNALS, alone, TransientError(type(error).__name__, Reason.BUG, sent=None))
+def _one_signal(engine: Engine, signal: Signal) -> None:
+    while True:
+        now = engine.clock()
+        evaluation = evaluator.evaluate(signal, engine.ports, now)
+        for alert in evaluation.alerts:
+            routed = alert_router.route(alert, engine.ports, now, engine.memory)
+            if routed.what != alert_router.FOLDED:  # a repeat that changes nothing is counted, not told
+                judged = f"rule {alert.rule} is {alert.status}" if alert.rule else f"{alert.name} is {alert.status}"
+                _show(MicroAgent.EVALUATOR, judged, evaluation.reason, routed.incident_id)
+                _show(MicroAgent.ALERT_ROUTER, f"{alert.name} {routed.what}", routed.reason, routed.incident_id)
+        if evaluator.save(evaluation, engine.ports.store):
+            return
 
 
 def _run(engine: Engine, queue: Queue, event: Event) -> None:
     ports, stage = engine.ports, STAGES[queue]
     chain = [(name, engine.workers[name]) for name in stage.chain]
     loaded = incidents.load(ports.store, event.subject)
+    if loaded is None:
+        _begin(engine, event, chain[0])
     for _, worker in chain:
         if worker.always is not None:
             worker.always(event, ports)
     if loaded is None:
-        _begin(engine, event, chain[0])
         return
     incident = loaded.incident
     if incident.purged_before is not None and event.time < incident.purged_before:
@@ -191,42 +194,58 @@ def _run(engine: Engine, queue: Queue, event: Event) -> None:
         _drain(engine, incident.id)
         return
     now = engine.clock()
-    ruling = conductor.rule(event.data, chain[0][0], incident, ports.settings, now)
+    ruling = conductor.rule(event.data, stage.chain, incident, ports.settings, now)
     if ruling.go is Go.HOLD:
-        released = ports.store.get(Table.INCIDENTS, incident.id, incidents.RELEASED + event.id)
-        if released is None or rows.text(released.values, "reason") != ruling.reason:
-            _hold(engine, event, ruling)
-            return
-        ruling = conductor.GO  # a person released it from this very reason (rule H9)
+        released = incidents.released_from(ports.store, event)
+        ruling = conductor.rule(event.data, stage.chain, incident, ports.settings, now, released)
+    if ruling.go is Go.HOLD:
+        _hold(engine, event, ruling)
+        return
+    if ruling.go is Go.SKIP and queue is Queue.ACTIONS and intents.begun(ports.store, event):
+        ruling = conductor.GO  # it may have happened: the executor finds out before it refuses (rule D4)
     if ruling.go is not Go.GO:
         answers = [(chain[0][0], conductor.instead(ruling, event.data, incident, ports.settings))]
         _commit(engine, event, loaded, answers, ())
-        return
-    _work(engine, event, loaded, chain, stage.effects)
+    elif stage.effects:
+        _work_outside(engine, event, loaded, chain)
+    else:
+        _work(engine, event, loaded, chain, [])
+
+
+def _work_outside(
+    engine: Engine, event: Event, loaded: incidents.Loaded, chain: Sequence[tuple[MicroAgent, Worker]]
+) -> None:
+    """Run micro-agents that touch the outside, under an intent (rules H2 and H3)."""
+    owner, store = engine.invocation(), engine.ports.store
+    lease = timedelta(seconds=engine.ports.settings.host.function_timeout_s)
+    repeat = intents.claim(store, event, owner, lease, engine.clock())
+    done: list[MicroAgent] = []
+    try:
+        _work(replace(engine, ports=replace(engine.ports, repeat=repeat)), event, loaded, chain, done)
+    except Exception as error:
+        # Nothing was sent only when this attempt says so, no one before it in the chain did, and no attempt before it.
+        nothing = isinstance(error, TransientError) and error.sent is False and not done and not repeat
+        intents.give_back(store, event, owner, nothing, engine.clock())
+        raise
 
 
 def _work(
-    engine: Engine, event: Event, loaded: incidents.Loaded, chain: list[tuple[MicroAgent, Worker]], effects: bool
+    engine: Engine,
+    event: Event,
+    loaded: incidents.Loaded,
+    chain: Sequence[tuple[MicroAgent, Worker]],
+    done: list[MicroAgent],
 ) -> None:
-    ports = engine.ports
-    owner = engine.invocation()
-    if effects:
-        lease = timedelta(seconds=ports.settings.host.function_timeout_s)
-        ports = replace(ports, repeat=intents.claim(ports.store, event, owner, lease, engine.clock()))
+    """Call the micro-agents and commit what they answer; ``done`` collects those that have answered."""
     reads = tuple(name for _, worker in chain for name in worker.reads)
     while True:
-        view = loaded.incident
+        view, now = loaded.incident, engine.clock()
         answers: list[tuple[MicroAgent, Outcome]] = []
-        now = engine.clock()
-        try:
-            for name, worker in chain:
-                outcome = worker.handle(event, view, now, ports)
-                answers.append((name, outcome))
-                view = journal.apply(view, outcome.changes)
-        except TransientError as error:
-            if effects:
-                intents.give_back(ports.store, event, owner, error.sent is False, engine.clock())
-            raise
+        for name, worker in chain:
+            outcome = worker.handle(event, view, now, replace(engine.ports, repeat=engine.ports.repeat or name in done))
+            done.append(name)
+            answers.append((name, outcome))
+            view = journal.apply(view, outcome.changes)
         stale = _commit(engine, event, loaded, answers, reads)
         if stale is None:
             return
@@ -242,7 +261,7 @@ def _begin(engine: Engine, event: Event, first: tuple[MicroAgent, Worker]) -> No
     if not opens or worker.create is None:
         raise TransientError("there is no such incident yet", Reason.NOT_YET, timedelta(seconds=1))
     now = engine.clock()
-    ruling = conductor.rule(event.data, name, None, engine.ports.settings, now)
+    ruling = conductor.rule(event.data, (name,), None, engine.ports.settings, now)
     if ruling.go is Go.HOLD:
         raise TransientError(ruling.reason, Reason.NOT_YET, timedelta(seconds=engine.ports.settings.policy.hold_s))
     incident, outcome = worker.create(event, now, engine.ports)
@@ -306,7 +325,7 @@ def _after(
         for event in events:
             letters.send(engine.ports.store, engine.ports.bus, event)
         index.put_incident(engine.ports.store, incident)
-    except TransientError as error:
+    except ArgusError as error:
         log.warning("left to the sweep: %s", error)
 
 
@@ -324,28 +343,31 @@ def _hold(engine: Engine, event: Event, ruling: Ruling) -> None:
 
 def _again(engine: Engine, queue: Queue, event: Event, error: TransientError) -> None:
     """Schedule the same event again, or give up after a day (rule H10)."""
-    now = engine.clock()
-    began = max(event.time, event.not_before) if event.not_before and event.attempt == 0 else event.time
-    if now - began > timedelta(hours=engine.ports.settings.host.retry_hours):
+    now, store = engine.clock(), engine.ports.store
+    if now - incidents.began(store, event) > timedelta(hours=engine.ports.settings.host.retry_hours):
         _quarantine(engine, queue, event, error.reason, f"gave up after {event.attempt} attempts: {error}")
         return
     back_off = min(BACK_OFF_FIRST * 2 ** min(event.attempt, 10), BACK_OFF_MOST) * (0.5 + engine.jitter() / 2)
     delay = max(error.retry_after or timedelta(0), back_off)
     _show(STAGES[queue].chain[0], f"again in {delay.total_seconds():.0f} s", str(error), event.subject)
-    letters.send(
-        engine.ports.store, engine.ports.bus, replace(event, attempt=event.attempt + 1, not_before=now + delay), queue
-    )
+    later = replace(event, attempt=event.attempt + 1, not_before=now + delay)
+    letters.send(store, engine.ports.bus, later, queue)
 
 
 def _quarantine(engine: Engine, queue: Queue, event: Event, reason: Reason, message: str) -> None:
     """Keep an event that cannot be worked off, with its reason, and say so in the timeline."""
-    ports, now = engine.ports, engine.clock()
-    body = codec.encode_event(event)
-    payloads.quarantine(ports.store, event.message_id, str(queue), reason, message, event.subject, body, now)
+    store, now = engine.ports.store, engine.clock()
+    body, identity = codec.encode_event(event), event.message_id
+    kept = payloads.quarantine(store, identity, str(queue), reason, message, event.subject, body, now, raw=False)
     log.error("quarantined %s from %s: %s (%s)", event.id, queue, message, reason)
-    ports.bus.send(Queue.QUARANTINE, (Message(f"q.{event.message_id}", body, event.subject, event.traceparent),))
-    if queue is not Queue.SIGNALS and incidents.load(ports.store, event.subject) is not None:
-        journal.note(ports.store, event, STAGES[queue].chain[0], "quarantined", f"{reason}: {message}", now)
+    short = body if len(body) <= letters.MAX_SIGNALS_BYTES else codec.encode_reference(event, kept.payload)
+    engine.ports.bus.send(Queue.QUARANTINE, (Message(f"q.{identity}", short, event.subject, event.traceparent),))
+    if queue is Queue.SIGNALS:
+        return
+    try:
+        journal.note(store, event, STAGES[queue].chain[0], "quarantined", f"{reason}: {message}", now)
+    except PermanentError as error:
+        log.error("the timeline of %s cannot say so: %s", event.subject, error)
 
 
 def _quarantine_body(engine: Engine, queue: Queue, body: bytes, error: PermanentError) -> None:

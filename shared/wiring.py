@@ -40,8 +40,10 @@ from shared.agents.chronicler import aggregator, doc_writer, publisher
 from shared.agents.remediator import closer, executor, solicitor, ticket_updater
 from shared.agents.sentinel import incident_creator, notifier, ticket_writer
 from shared.agents.triage import enricher, rca, recommender
+from shared.config import references
 from shared.config.load import ConfigError, Document, read
-from shared.config.schema import Settings
+from shared.config.schema import Section, Settings, StoreSettings
+from shared.config.wording import Place, suggestion
 from shared.dispatch import Engine, Worker
 from shared.model.pipeline import MicroAgent
 from shared.portal import Portal
@@ -163,41 +165,45 @@ def build(config: Path, environ: Mapping[str, str]) -> App:
 
 
 def check(config: Path, environ: Mapping[str, str]) -> Checked:
-    """Read and validate a configuration, adapter sections included.
+    """Read and validate a configuration, adapter sections included. Nothing is connected to, nothing is written.
 
     Raises:
         ConfigError: every problem, sorted by line.
     """
     document = read(config, environ)
-    settings = document.validate(Settings, document.data) if document.data or not document.problems else None
-    adapters: dict[str, dict[str, Any]] = {family: {} for family in FAMILIES}
-    evidence_services: dict[str, frozenset[str] | None] = {}
-    if settings is None:
-        for family in FAMILIES:
-            _validate_family(document, family, document.data.get(family))
+    if document.problems and not document.data:
+        raise ConfigError(document.problems)
+    settings = document.validate(Settings, document.data)
+    families = {family: _validate_family(document, family) for family in FAMILIES}
+    store = _validate_store(document)
+    references.check(document)
+    if document.problems or settings is None or store is None:
         raise ConfigError(document.problems)
     near = Surroundings(ROOT, settings.portal.base_url.rstrip("/"), settings.services)
-    for family in FAMILIES:
-        for name, (adapter, section) in _validate_family(document, family, getattr(settings, family)).items():
-            adapters[family][name] = adapter.build(name, section, near)
-            if family == "evidence":
-                service = getattr(section, "service", "")
-                evidence_services[name] = frozenset({service}) if service else None
-    _check_names(document, settings)
-    store = _open_store(document, settings)
-    if document.problems or store is None:
-        raise ConfigError(document.problems)
-    return Checked(_without_secrets(settings), adapters, evidence_services, store)
+    adapters = {
+        family: {name: adapter.build(name, section, near) for name, (adapter, section) in found.items()}
+        for family, found in families.items()
+    }
+    services = {name: getattr(section, "service", "") for name, (_, section) in families["evidence"].items()}
+    evidence_services = {name: frozenset({service}) if service else None for name, service in services.items()}
+    return Checked(_without_secrets(settings), adapters, evidence_services, _built(store))
 
 
 def open_store(config: Path | None = None, environ: Mapping[str, str] = os.environ) -> Store:
-    """Only the store of a configuration, for tools that read it."""
+    """Only the store of a configuration, for tools that read it.
+
+    Raises:
+        ConfigError: the file cannot be read, or its `store` section is wrong; other sections do not matter.
+    """
     document = read(config or DEFAULT_CONFIG, environ)
-    settings = document.validate(Settings, document.data)
-    store = None if settings is None else _open_store(document, settings)
-    if store is None:
+    if document.problems and not document.data:
         raise ConfigError(document.problems)
-    return store
+    document.validate(StoreSettings, document.data.get("store", {}), ("store",))
+    store = _validate_store(document)
+    problems = [problem for problem in document.problems if problem.path.split(".")[0] in ("", "store")]
+    if problems or store is None:
+        raise ConfigError(problems)
+    return _built(store)
 
 
 def _without_secrets(settings: Settings) -> Settings:
@@ -212,52 +218,46 @@ def _without_secrets(settings: Settings) -> Settings:
     return settings.model_copy(update=sections)
 
 
-def _open_store(document: Document, settings: Settings) -> Store | None:
-    adapter = STORES.get(settings.store.kind)
+def _validate_store(document: Document) -> tuple[Adapter[Store], Section] | None:
+    section = document.data.get("store", {})
+    if not isinstance(section, Mapping):
+        return None
+    kind = section.get("kind", StoreSettings().kind)
+    adapter = STORES.get(str(kind))
     if adapter is None:
-        document.report(("store", "kind"), f"unknown store; known here: {', '.join(sorted(STORES))}")
+        if isinstance(kind, str) and ("store", "kind") not in document.unset:
+            document.report(("store", "kind"), f"no such store{suggestion(kind, STORES)}")
         return None
-    section = document.validate(adapter.config, settings.store.settings, ("store", "settings"))
-    if section is None or document.problems:
-        return None
+    inner = section.get("settings", {})
+    valid = document.validate(adapter.config, inner, ("store", "settings")) if isinstance(inner, Mapping) else None
+    return None if valid is None else (adapter, valid)
+
+
+def _built(store: tuple[Adapter[Store], Section]) -> Store:
+    adapter, section = store
     return adapter.build("store", section, Surroundings(ROOT))
 
 
-def _validate_family(document: Document, family: str, sections: object) -> dict[str, tuple[Adapter[Any], Any]]:
+def _validate_family(document: Document, family: str) -> dict[str, tuple[Adapter[Any], Section]]:
     """Validate every section of a family with the class its product registered."""
     registry, found = FAMILIES[family], {}
-    if not isinstance(sections, Mapping):
-        return {}
-    for name, section in sections.items():
+    sections = document.data.get(family)
+    for name, section in sections.items() if isinstance(sections, Mapping) else ():
         if not isinstance(section, Mapping):
-            continue
+            continue  # told already, by the validation of the whole
+        place: Place = (family, str(name), "type") if "type" in section else (family, str(name))
         product = str(section.get("type", name))
         adapter = registry.get(product)
         if adapter is None:
-            place = (family, str(name), "type") if "type" in section else (family, str(name))
-            document.report(place, f"unknown product {product!r}; known here: {', '.join(sorted(registry))}")
+            if place not in document.unset:
+                what = "no such product" if "type" in section else "no product has this name, and no `type` names one"
+                document.report(place, f"{what}{suggestion(product, registry)}")
             continue
         rest = {key: value for key, value in section.items() if key != "type"}
         valid = document.validate(adapter.config, rest, (family, str(name)))
         if valid is not None:
             found[str(name)] = (adapter, valid)
     return found
-
-
-def _check_names(document: Document, settings: Settings) -> None:
-    """Names that must exist elsewhere in the file."""
-    wanted = (
-        (("notify", "channels"), settings.notify.channels, settings.channels),
-        (("notify", "approvals"), settings.notify.approvals, settings.channels),
-        (("knowledge", "publish_to"), settings.knowledge.publish_to, settings.destinations),
-        (("policy", "hold"), settings.policy.hold, {str(name): None for name in MicroAgent}),
-    )
-    for path, names, known in wanted:
-        for i, name in enumerate(names):
-            if name not in known:
-                document.report(
-                    (*path, i), f"{name!r} is not configured; known here: {', '.join(sorted(known)) or 'none'}"
-                )
 
 
 def _under_root(folder: str) -> Path:

@@ -5,6 +5,7 @@ In: an event, the micro-agent it is for, the incident as it stands. Out: a rulin
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from shared.agents import notices
@@ -33,27 +34,38 @@ _AFTER_THE_END = (
 
 
 def rule(
-    payload: ev.Payload, micro_agent: MicroAgent, incident: Incident | None, settings: Settings, now: datetime
+    payload: ev.Payload,
+    chain: Sequence[MicroAgent],
+    incident: Incident | None,
+    settings: Settings,
+    now: datetime,
+    released: Collection[str] = (),
 ) -> Ruling:
     """What should happen to an event that has arrived (rule H1).
 
     Args:
+        chain: the micro-agents of this hop; one of them on hold holds the event.
         incident: as loaded; ``None`` while it does not exist yet.
+        released: reasons to hold that a person released this event from; they do not hold again (rule H9).
 
     Returns:
-        ``skip`` for effects on an incident that is over, and for actions whose approval ended otherwise; ``hold`` for
+        ``skip`` for effects on an incident that is over, for actions whose approval ended otherwise, and for the
+        documents of an incident that was reopened before they were written; ``hold`` for
         micro-agents that are on hold and for actions under the kill switch; ``escalate`` for a plan that has used up
         its attempts; ``go`` otherwise.
     """
     if incident is not None and incident.over and not _allowed_after_the_end(payload):
         return Ruling(Go.SKIP, "the incident is cancelled" if incident.cancelled else "the incident is closed")
-    hold_until = now + timedelta(seconds=settings.policy.hold_s)
-    if micro_agent in settings.policy.hold:
-        return Ruling(Go.HOLD, f"{micro_agent} is on hold in the configuration", hold_until, settings.approvals.group)
+    for reason in _reasons_to_hold(payload, chain, settings):
+        if reason not in released:
+            until = now + timedelta(seconds=settings.policy.hold_s)
+            return Ruling(Go.HOLD, reason, until, settings.approvals.group)
     if isinstance(payload, ev.ActionApproved):
-        return _rule_action(payload, incident, settings, hold_until)
+        return _rule_action(payload, incident)
     if isinstance(payload, ev.ApprovalRequested) and incident is not None:
         return _rule_plan(payload, incident, settings)
+    if isinstance(payload, ev.IncidentClosed) and incident is not None and not incident.over:
+        return Ruling(Go.SKIP, "the incident was reopened; it is written down when it closes again")
     return GO
 
 
@@ -82,11 +94,15 @@ def _allowed_after_the_end(payload: ev.Payload) -> bool:
     return isinstance(payload, _AFTER_THE_END)
 
 
-def _rule_action(
-    payload: ev.ActionApproved, incident: Incident | None, settings: Settings, hold_until: datetime
-) -> Ruling:
-    if settings.execution.kill_switch:
-        return Ruling(Go.HOLD, "the kill switch is on", hold_until, settings.approvals.group)
+def _reasons_to_hold(payload: ev.Payload, chain: Sequence[MicroAgent], settings: Settings) -> Iterator[str]:
+    for name in chain:
+        if name in settings.policy.hold:
+            yield f"{name} is on hold in the configuration"
+    if isinstance(payload, ev.ActionApproved) and settings.execution.kill_switch:
+        yield "the kill switch is on"
+
+
+def _rule_action(payload: ev.ActionApproved, incident: Incident | None) -> Ruling:
     if incident is not None and incident.approval is not None and incident.approval.id == payload.approval_id:
         verdict = incident.approval.verdict
         if verdict not in (None, Verdict.APPROVED):

@@ -83,9 +83,10 @@ class Document:
             return model.model_validate(data)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                place, text = wording.sentence(detail, model, data)
+                place, text = wording.sentence(detail, model)
                 path = (*at, *place)
-                if not any(missing[: len(path)] == path for missing in self.unset):
+                follows = any(missing[: len(path)] == path for missing in self.unset)
+                if not follows or detail["type"] == "extra_forbidden":
                     hidden = _texts(detail["input"]) if detail["type"] == "value_error" else ()
                     self.report(path, _without(text, hidden))
             return None
@@ -99,14 +100,16 @@ def read(path: Path, environ: Mapping[str, str]) -> Document:
     """
     document = Document(_shown(path))
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
         value = None if node is None else _plain(node, (), document, environ, ())
     except OSError as error:
         document.problems.append(Problem(document.file, 0, "", f"cannot be read: {error.strerror}"))
         return document
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        document.problems.append(Problem(document.file, line, "", f"this is not YAML: {error.problem}"))
+        hint = "; within { } a ${NAME} needs quotes" if "${" in "".join(text.splitlines()[line - 1 : line]) else ""
+        document.problems.append(Problem(document.file, line, "", f"this is not YAML: {error.problem}{hint}"))
         return document
     except (UnicodeDecodeError, yaml.YAMLError):
         document.problems.append(Problem(document.file, 0, "", "this is not YAML: it holds bytes that are no text"))
@@ -136,6 +139,7 @@ def _plain(
     document.lines.setdefault(path, node.start_mark.line + 1)
     if any(node is outer for outer in above):
         document.report(path, "this alias refers to what it stands in")
+        document.unset.add(path)
         return None
     above = (*above, node)
     if isinstance(node, yaml.MappingNode):

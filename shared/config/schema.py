@@ -15,7 +15,7 @@ from shared.model.signal import Severity
 
 YEAR_S = 366 * 24 * 3600
 _BASE_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
-Seconds = Annotated[float, Field(ge=0, le=YEAR_S)]
+Seconds = Annotated[float, Field(ge=0, le=YEAR_S)]  # a `ge` beside it would be ignored: the first one counts
 AdapterSection = dict[str, Any]
 
 
@@ -43,7 +43,7 @@ class Portal(Section):
     @classmethod
     def _address(cls, url: str) -> str:
         if not _BASE_URL.fullmatch(url):
-            raise ValueError("an address such as https://argus.example.org was expected")
+            raise ValueError("an address such as https://argus.your-company.example was expected")
         return url
 
 
@@ -128,7 +128,7 @@ class Maintenance(Section):
         except ValueError:
             zone = None
         if zone is None:
-            raise ValueError("a time with its zone was expected, such as 2026-11-20T22:00:00+01:00")
+            raise ValueError("a time with its zone was expected, such as 2026-01-31T23:30:00+01:00")
         return text
 
     @model_validator(mode="after")
@@ -166,7 +166,9 @@ class Approvals(Section):
     group: str = Field(default="oncall", description="Group whose members may decide.")
     needed: int = Field(default=1, ge=1, le=5, description="How many approvals it takes.")
     expires_s: Seconds = Field(default=3600, gt=0, description="After this silence it expires, in seconds.")
-    poll_s: Seconds = Field(default=60, ge=1, description="The wait reads the store at least this often, in seconds.")
+    poll_s: float = Field(
+        default=60, ge=1, le=YEAR_S, description="The wait reads the store at least this often, in seconds."
+    )
 
 
 class Execution(Section):
@@ -186,7 +188,9 @@ class Closing(Section):
     check_every_s: Seconds = Field(default=60, gt=0, description="Time between readings, in seconds.")
     stale_s: Seconds = Field(default=300, gt=0, description="A reading older than this is unknown, in seconds.")
     give_up_s: Seconds = Field(default=86_400, gt=0, description="Re-measuring ends after this; a person is told.")
-    settle_s: Seconds = Field(default=20, ge=20, description="Rest before the group is free again (rule C1), seconds.")
+    settle_s: float = Field(
+        default=20, ge=20, le=YEAR_S, description="Rest before the group is free again (rule C1), seconds."
+    )
 
 
 class Investigation(Section):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 Place = tuple[str | int, ...]
-_NO_SINGLE_VALUE = 'settings were expected here, as "name: value" lines below it'
+_NO_SINGLE_VALUE = 'settings were expected, as "name: value" lines below it'
 _PLAIN: Mapping[str, str] = {
     "missing": "this setting is missing",
     "union_tag_not_found": "this setting is missing",
@@ -45,44 +45,59 @@ _BOUNDS: Mapping[str, str] = {
     "too_long": "must have at most {max_length} entries",
     "string_pattern_mismatch": "must match {pattern}",
 }
-_CHOICES = ("enum", "literal_error", "union_tag_invalid", "union_tag_not_found")
+_OF_SETTING = re.compile(r"(?:the )?(?P<name>\w+)(?:'s)?(?P<colon>:)? ")
+_ADDRESS = "url"  # what an adapter calls "the address"
 _QUOTED = re.compile(r"'([^']*)'")
 
 
-def sentence(detail: ErrorDetails, model: type[BaseModel], data: object) -> tuple[Place, str]:
+def sentence(detail: ErrorDetails, model: type[BaseModel]) -> tuple[Place, str]:
     """Say one error.
 
     Args:
         detail: of pydantic, with its input.
-        model: what ``data`` was validated against.
+        model: what was validated.
 
     Returns:
-        The place within ``data`` and what is wrong there.
+        The place within the validated data, and what is wrong there.
     """
     kind, context, given = detail["type"], detail.get("ctx", {}), detail.get("input")
-    place, known = _walk(detail["loc"], model, data)
+    place, known, section = _walk(detail["loc"], model)
     if kind.startswith("union_tag"):
-        place = (*place, str(context.get("discriminator", "")).strip("'"))
-        given = None if kind == "union_tag_not_found" else str(context.get("tag", ""))
+        return (*place, "kind"), _choice(_PLAIN.get(kind, ""), _kinds(section), str(context.get("tag", "")))
     if kind == "extra_forbidden":
         return place, f"unknown setting{suggestion(str(place[-1]), known)}"
-    if given is None and kind != "missing" and kind not in _CHOICES:
+    if kind in ("enum", "literal_error"):
+        return place, _choice("", _QUOTED.findall(str(context["expected"])) or [str(context["expected"])], str(given))
+    if given is None and kind != "missing":
         wanted = _PLAIN.get(kind, "a value was expected")
         return place, f"nothing stands here; {wanted}"
-    text = _PLAIN.get(kind, "")
-    if kind in _CHOICES:
-        choices = _QUOTED.findall(str(context.get("expected") or context.get("expected_tags") or ""))
-        wanted = f"one of {', '.join(choices)} was expected" if len(choices) > 1 else f"{context.get('expected')} was expected"
-        close = difflib.get_close_matches(str(given).lower(), choices, n=1)
-        text = f"{text}; {wanted}" if text else wanted
-        return place, f'{text}; did you mean "{close[0]}"?' if close else text
     if kind == "string_type" and isinstance(given, bool | int | float):
-        return place, f"{text}; put it in quotes"
+        return place, f"{_PLAIN[kind]}; put it in quotes"
     if kind in _BOUNDS:
         return place, _BOUNDS[kind].format_map(context)
     if kind == "value_error":
-        return place, str(context.get("error", "")) or "this value cannot be used"
+        return _of_setting(place, section, str(context.get("error", "")))
+    text = _PLAIN.get(kind, "")
     return place, text or detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _choice(before: str, choices: list[str], given: str) -> str:
+    wanted = f"one of {', '.join(choices)} was expected" if len(choices) > 1 else f"{choices[0]} was expected"
+    close = difflib.get_close_matches(given.lower(), choices, n=1, cutoff=0.8)
+    text = f"{before}; {wanted}" if before else wanted
+    return f'{text}; did you mean "{close[0]}"?' if close else text
+
+
+def _of_setting(place: Place, section: Any, text: str) -> tuple[Place, str]:
+    """A complaint of a whole section, at the one setting it begins with: the line people have to change."""
+    found = _OF_SETTING.match(text)
+    if found is None or not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return place, text
+    name = _ADDRESS if found["name"] == "address" else found["name"]
+    if name not in section.model_fields:
+        return place, text
+    plain = text.startswith("the ")
+    return (*place, name), text if plain else text[found.end() :]
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:
@@ -97,20 +112,19 @@ def suggestion(given: str, known: Iterable[str]) -> str:
     return f"; known here: {', '.join(names)}" if names else "; none is known here"
 
 
-def _walk(loc: Place, model: type[BaseModel], data: object) -> tuple[Place, list[str]]:
-    """The place in the file that pydantic means, and the settings known in the section around it.
+def _walk(loc: Place, model: type[BaseModel]) -> tuple[Place, list[str], Any]:
+    """The place in the file that pydantic means, the settings known around it, and what was expected at it.
 
     Pydantic's own place also names the member of a union and says ``[key]``; the file has neither.
     """
     place: list[str | int] = []
     section: Any = model
     known: list[str] = sorted(model.model_fields)
-    for i, part in enumerate(loc):
+    for part in loc:
         if part == "[key]":
             continue
-        inside = isinstance(data, Mapping) and part in data
         tagged = _tagged(section, str(part))
-        if tagged is not None and not inside:
+        if tagged is not None:
             section = tagged
             known = sorted(tagged.model_fields)
             continue
@@ -122,27 +136,27 @@ def _walk(loc: Place, model: type[BaseModel], data: object) -> tuple[Place, list
         else:
             section = _values(section)
         section = _bare(section)
-        if i + 1 < len(loc):
-            data = _inner(data, part)
-    return tuple(place), known
-
-
-def _inner(data: object, part: str | int) -> object:
-    if isinstance(data, Mapping):
-        return data.get(part)
-    if isinstance(data, list) and isinstance(part, int) and part < len(data):
-        return data[part]
-    return None
+    return tuple(place), known, section
 
 
 def _tagged(annotation: Any, tag: str) -> type[BaseModel] | None:
     """The member of a tagged union whose ``kind`` is this tag."""
-    for member in getattr(annotation, "__args__", ()):
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            kind = member.model_fields.get("kind")
-            if kind is not None and tag in getattr(kind.annotation, "__args__", ()):
-                return member
-    return None
+    return next((member for member in _members(annotation) if tag in _kind_of(member)), None)
+
+
+def _kinds(annotation: Any) -> list[str]:
+    """Every ``kind`` of a tagged union."""
+    return [kind for member in _members(annotation) for kind in _kind_of(member)]
+
+
+def _members(annotation: Any) -> list[type[BaseModel]]:
+    arguments = getattr(annotation, "__args__", ())
+    return [member for member in arguments if isinstance(member, type) and issubclass(member, BaseModel)]
+
+
+def _kind_of(member: type[BaseModel]) -> tuple[str, ...]:
+    kind = member.model_fields.get("kind")
+    return () if kind is None else tuple(getattr(kind.annotation, "__args__", ()))
 
 
 def _values(annotation: Any) -> Any:

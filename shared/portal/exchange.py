@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
@@ -106,14 +106,6 @@ def local_path(target: str) -> str:
         return "/"
     parts = urlsplit(target)
     return target if not parts.netloc and not parts.scheme and target.isascii() else "/"
-
-
-def form_of(body: bytes) -> dict[str, str]:
-    """Fields of a urlencoded body; the first value of each name."""
-    fields: dict[str, str] = {}
-    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100):
-        fields.setdefault(name, value)
-    return fields
 
 
 def _dumps(value: object) -> bytes:

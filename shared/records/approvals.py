@@ -6,10 +6,11 @@ In: model values. Out: rows that are created once and never changed (rules D1 to
 from __future__ import annotations
 
 import hashlib
+from enum import StrEnum
 
 from shared.model import codec
 from shared.model.approval import ApprovalRequest, Decision, Vote
-from shared.model.event import derive_id
+from shared.model.event import ApprovalDecided, derive_id
 from shared.model.recommendation import Plan
 from shared.ports.store import Conflict, Insert, Store, Table
 from shared.records.rows import key_of, pack, unpack
@@ -18,6 +19,15 @@ REQUEST = "request"
 DECISION = "decision"
 VOTE = "vote|"
 EXECUTED = "executed|"
+EXECUTION = "execution"
+
+
+class Mark(StrEnum):
+    """What `mark_executed` found: it is the first, this event was here before, or another event was."""
+
+    FIRST = "first"
+    AGAIN = "again"
+    OTHER = "other"
 
 
 def plan_hash(plan: Plan) -> str:
@@ -28,6 +38,11 @@ def plan_hash(plan: Plan) -> str:
 def approval_id(incident_id: str, hash_of_plan: str) -> str:
     """Id of the approval of one plan for one incident; also the id of its durable wait (rule D2)."""
     return derive_id("approval", incident_id, hash_of_plan)
+
+
+def decided_id(approval: str, incident_id: str) -> str:
+    """Id of the event that carries the decision into the incident; its cause is the decision (rules M2 and D3)."""
+    return derive_id(approval, "decision", ApprovalDecided.TYPE, incident_id, "0")
 
 
 def create(store: Store, request: ApprovalRequest) -> bool:
@@ -75,13 +90,14 @@ def votes_of(store: Store, approval: str) -> tuple[Vote, ...]:
     return tuple(sorted((unpack(Vote, row.values) for row in rows), key=lambda ballot: (ballot.at, ballot.user)))
 
 
-def mark_executed(store: Store, approval: str, event_id: str) -> bool:
-    """Say for ever that this event was executed (rule H11); False when it was said already."""
+def mark_executed(store: Store, approval: str, event_id: str) -> Mark:
+    """Say for ever that this event executes the approval (rule H11), which one event alone can do."""
+    rows = (Insert(EXECUTED + event_id, {"event": event_id}), Insert(EXECUTION, {"event": event_id}))
     try:
-        store.write(Table.APPROVALS, approval, Insert(EXECUTED + event_id, {"event": event_id}))
-    except Conflict:
-        return False
-    return True
+        store.transact(Table.APPROVALS, approval, rows)
+    except Conflict as conflict:
+        return Mark.AGAIN if conflict.row_key == EXECUTED + event_id else Mark.OTHER
+    return Mark.FIRST
 
 
 def executed(store: Store, approval: str, event_id: str) -> bool:

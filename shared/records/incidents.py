@@ -11,7 +11,7 @@ from datetime import datetime
 
 from shared.model import codec
 from shared.model.audit import AuditEntry, TimelineEntry
-from shared.model.event import Event
+from shared.model.event import Event, derive_id
 from shared.model.incident import Incident
 from shared.ports.store import Conflict, Insert, Replace, Row, Store, Table, Upsert, Value
 from shared.records.rows import moment, pack, shard, text, unpack
@@ -24,6 +24,7 @@ OUTBOX = "outbox|"
 INTENT = "intent|"
 HELD = "held|"
 RELEASED = "released|"
+TIMER = "timer"  # who releases what was held until now
 SHARDS = 16
 
 
@@ -177,6 +178,25 @@ def held(store: Store, incident_id: str) -> tuple[Held, ...]:
             reason, by = text(row.values, "reason"), text(row.values, "release_by")
             found.append(Held(event_of(row), reason, until, by, row.etag))
     return tuple(found)
+
+
+def released_row(event: Event, reason: str, by: str, now: datetime) -> Upsert:
+    """The mark of a release from one reason; a person's keeps the event from being held for it again (rule H9)."""
+    return Upsert(f"{RELEASED}{event.id}|{derive_id(reason)[:8]}", {"reason": reason, "by": by, "at": now})
+
+
+def released_from(store: Store, event: Event) -> frozenset[str]:
+    """Every reason that a person released an event from."""
+    marks = rows(store, event.subject, f"{RELEASED}{event.id}|")
+    return frozenset(text(row.values, "reason") for row in marks if text(row.values, "by") != TIMER)
+
+
+def began(store: Store, event: Event) -> datetime:
+    """When the attempts of an event began: when it was due, or was last released (rule H10)."""
+    if event.attempt == 0:
+        return max(event.time, event.not_before or event.time)
+    marks = rows(store, event.subject, f"{RELEASED}{event.id}|") if event.subject else ()
+    return max([event.time, *(at for row in marks if (at := moment(row.values, "at")) is not None)])
 
 
 def mark_pending(store: Store, incident_id: str, now: datetime, due: datetime | None = None) -> None:

@@ -41,8 +41,14 @@ def claim(store: Store, event: Event, owner: str, timeout: timedelta, now: datet
     return intent.state != "not_sent"
 
 
+def begun(store: Store, event: Event) -> bool:
+    """Whether an attempt of this event may have reached the outside."""
+    intent = incidents.intent_of(store, event.subject, event.id)
+    return intent is not None and intent.state != "not_sent"
+
+
 def give_back(store: Store, event: Event, owner: str, not_sent: bool, now: datetime) -> None:
-    """After a transient failure: say whether the effect certainly did not happen, and end the lease."""
+    """After a failure: say whether the effect certainly did not happen, and end the lease."""
     intent = incidents.intent_of(store, event.subject, event.id)
     if intent is not None and intent.owner == owner:
         state = "not_sent" if not_sent else "unknown"

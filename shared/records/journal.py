@@ -12,18 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.model import codec
+from shared.model.alert import Alert
 from shared.model.audit import GENESIS, AuditEntry, TimelineEntry
 from shared.model.errors import Reason, TransientError
-from shared.model.event import Event, Payload, derive_id
+from shared.model.event import ApprovalDecided, Event, Payload, derive_id
 from shared.model.incident import MAX_ALERTS_HELD, Incident
 from shared.model.lifecycle import Moment, follow
 from shared.model.outcome import Append, Change, Go, Happened, Outcome, Put, Ruling
 from shared.model.pipeline import OWNER, Agent, MicroAgent, source_of
 from shared.ports.store import Conflict, Delete, Insert, Operation, Replace, Store, Table, Upsert
-from shared.records import incidents
+from shared.records import approvals, incidents
 from shared.records.rows import pack
 
 MAX_TRIES = 50
+FEW_ALERTS = 12  # that few fit into the row whatever they say: the router cuts an alert at 12,000 characters
+MAX_ALERTS_CHARS = 200_000
 _FIELDS = frozenset(field.name for field in dataclasses.fields(Incident))
 
 
@@ -93,7 +96,7 @@ def write(
             else:
                 events.append(
                     Event(
-                        id=derive_id(event.id, emit.data.TYPE, incident.id, str(ordinal)),
+                        id=_id_of(emit.data, event, incident, ordinal),
                         source=source_of(name),
                         subject=incident.id,
                         time=now,
@@ -105,10 +108,28 @@ def write(
             ordinal += 1
         incident, added = _chronicle(incident, before, event, name, replace(outcome, reason=why), now)
         rows += added
-    incident = replace(
-        incident, version=incident.version + 1, updated_at=now, alerts=incident.alerts[-MAX_ALERTS_HELD:]
-    )
+    incident = replace(incident, version=incident.version + 1, updated_at=now, alerts=_newest(incident.alerts))
     return Entry(incident, tuple(rows), tuple(events))
+
+
+def _id_of(payload: Payload, event: Event, incident: Incident, ordinal: int) -> str:
+    """Id of an emitted event; the cause of a decision is the decision, whoever carries it on (rule M2)."""
+    if isinstance(payload, ApprovalDecided):
+        return approvals.decided_id(payload.approval_id, incident.id)
+    return derive_id(event.id, payload.TYPE, incident.id, str(ordinal))
+
+
+def _newest(alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
+    """As many of the newest alerts as an incident may hold, in number and in size; their group has them all."""
+    kept = alerts[-MAX_ALERTS_HELD:]
+    if len(kept) <= FEW_ALERTS:
+        return kept
+    room = MAX_ALERTS_CHARS
+    for i in range(len(kept) - 1, -1, -1):
+        room -= len(codec.canonical(kept[i]))
+        if room < 0:
+            return kept[i + 1 :]
+    return kept
 
 
 def _chronicle(
@@ -152,7 +173,7 @@ def release(store: Store, kept: incidents.Held, by: str, now: datetime) -> Event
     """Let a held event go, in one transaction (rule H9).
 
     Args:
-        by: the person, or ``timer``.
+        by: the person, or ``incidents.TIMER``.
 
     Returns:
         The event to send, with one attempt more; ``None`` when somebody else released it.
@@ -162,10 +183,8 @@ def release(store: Store, kept: incidents.Held, by: str, now: datetime) -> Event
     operations: tuple[Operation, ...] = (
         Delete(incidents.HELD + event.id, kept.etag),
         Upsert(incidents.OUTBOX + event.id, incidents.event_values(event, now)),
+        incidents.released_row(event, kept.reason, by, now),
     )
-    if by != "timer":
-        mark = Upsert(incidents.RELEASED + event.id, {"reason": kept.reason, "by": by, "at": now})
-        operations = (*operations, mark)
     done = _alone(store, event, MicroAgent.CONDUCTOR, outcome, operations, now, ends=incidents.HELD + event.id)
     return event if done else None
 
@@ -180,7 +199,7 @@ def _let_pass(payload: Payload, incident: Incident) -> Ruling:
 
 
 def _person(by: str) -> str:
-    return "" if by == "timer" else by
+    return "" if by == incidents.TIMER else by
 
 
 def _alone(

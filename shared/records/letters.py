@@ -43,10 +43,14 @@ def read(store: Store, body: bytes) -> Event:
     Raises:
         PermanentError: nobody can read it, or the referenced payload has expired.
     """
-    reference = codec.reference_of(body)
+    try:
+        reference = codec.reference_of(body)
+        attempt = codec.attempt_of(body) if reference else 0
+    except (ValueError, TypeError, RecursionError):
+        raise PermanentError("the message is no CloudEvents envelope", Reason.BAD_INPUT) from None
     if not reference:
         return codec.decode_event(body)
     kept = payloads.get(store, reference)
     if kept is None:
         raise PermanentError("the referenced payload has expired", Reason.NOT_FOUND)
-    return replace(codec.decode_event(kept), attempt=codec.attempt_of(body))
+    return replace(codec.decode_event(kept), attempt=attempt)

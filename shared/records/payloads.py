@@ -83,16 +83,38 @@ def get(store: Store, reference: str) -> bytes | None:
             return gzip.decompress(b"".join(parts))
 
 
+def strike(store: Store, event_id: str, now: datetime) -> int:
+    """Count a failure that nobody foresaw (rule H10).
+
+    Returns:
+        How often this event has failed so today, this time included.
+    """
+    partition, key = f"bugs-{now:%Y%m%d}", key_of(event_id)
+    row = store.get(Table.QUARANTINE, partition, key)
+    times = 1 if row is None else number(row.values, "times") + 1
+    store.write(Table.QUARANTINE, partition, Upsert(key, {"times": times, "at": now}))
+    return times
+
+
 def quarantine(
-    store: Store, identity: str, origin: str, reason: Reason, message: str, subject: str, body: bytes, now: datetime
+    store: Store,
+    identity: str,
+    origin: str,
+    reason: Reason,
+    message: str,
+    subject: str,
+    body: bytes,
+    now: datetime,
+    raw: bool = True,
 ) -> Quarantined:
     """Keep a body that nobody could work off, with the reason.
 
     Args:
         identity: what makes it this one; the same one is kept once.
         origin: queue or source it came from.
+        raw: see `put`; what is kept as it is can be replayed.
     """
-    reference = put(store, f"q-{identity}", body, now)
+    reference = put(store, f"q-{identity}", body, now, raw)
     entry = Quarantined(key_of(identity), now, origin, reason, message[:2000], subject, reference)
     values: dict[str, Value] = {
         "at": now,

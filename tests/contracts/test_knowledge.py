@@ -298,7 +298,7 @@ def test_one_commit_per_change(tmp_path: Path) -> None:
 
 
 def test_the_address_is_the_file_or_follows_the_template(tmp_path: Path) -> None:
-    assert git_in(tmp_path).knowledge.publish(DRAFT).url == str(tmp_path / "learned/runbooks/payment-timeouts.md")
+    assert git_in(tmp_path).knowledge.publish(DRAFT).url == (tmp_path / "learned/runbooks/payment-timeouts.md").as_uri()
     shelf = git_in(tmp_path, url_template="https://git.example/blob/main/{path}")
     assert shelf.knowledge.publish(DRAFT).url == "https://git.example/blob/main/runbooks/payment-timeouts.md"
 

@@ -25,7 +25,6 @@ from shared.model.recommendation import Option, Parameter, Plan, Recommendation
 from shared.model.signal import Severity, Status
 from shared.model.ticket import Ticket
 from shared.portal import Portal, Request, Response
-from shared.portal.exchange import form_of
 from shared.ports.store import Store, Table, Upsert
 from shared.records import approvals, evidence, incidents, index
 from shared.records.rows import pack
@@ -325,6 +324,3 @@ def settled(store: Store, request: ApprovalRequest, verdict: Verdict) -> None:
 def voted(store: Store, request: ApprovalRequest, user: str, choice: Choice = Choice.APPROVE) -> None:
     """Write a vote."""
     assert approvals.vote(store, request.id, Vote(user, choice, NOW, request.plan_hash))
-
-
-__all__ = ["HISTORY", "INCIDENT", "KEY", "NOW", "PEOPLE", "Browser", "Clock", "World", "form_of"]

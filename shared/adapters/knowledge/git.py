@@ -47,7 +47,7 @@ class GitConfig(Section):
     )
     url_template: str = Field(
         default="",
-        description="Address of a document for people, with `{path}` and `{slug}`; empty: the file's path.",
+        description="Address of a document for people, with `{path}` and `{slug}`; empty: a file URL.",
     )
 
 
@@ -173,7 +173,7 @@ class GitKnowledge:
     def _address(self, draft: DocumentDraft, name: str) -> str:
         template = self._config.url_template
         if not template:
-            return str(self._folder / name)
+            return (self._folder / name).resolve().as_uri()
         return template.replace("{path}", quote(name)).replace("{slug}", quote(draft.slug))
 
 

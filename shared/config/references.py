@@ -1,0 +1,82 @@
+"""What no setting shows alone: names that must stand elsewhere in the file, and secrets that are too short.
+
+In: a parsed file, valid or not. Out: problems in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from shared.config.load import Document
+from shared.config.wording import Place, suggestion
+from shared.model.pipeline import MicroAgent
+
+MIN_SESSION_SECRET_CHARS = 32
+MIN_KEY_CHARS = 16  # senders' keys are guessed over HTTP, not tried against a hash
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Where a name is used, the section that must have it, what it is called, and names that are always known.
+_USES: tuple[tuple[tuple[str, ...], str, str, tuple[str, ...]], ...] = (
+    (("notify", "channels", "*"), "channels", "channel", ()),
+    (("notify", "approvals", "*"), "channels", "channel", ()),
+    (("knowledge", "publish_to", "*"), "destinations", "destination", ()),
+    (("pollers", "*", "service"), "services", "service", ()),
+    (("evidence", "*", "service"), "services", "service", ()),
+    (("rules", "*", "service"), "services", "service", ()),
+    (("routing", "maintenance", "*", "service"), "services", "service", ("*",)),
+)
+
+
+def check(document: Document) -> None:
+    """Report names that nothing in the file has, and secrets that anybody could guess."""
+    for pattern, section, noun, always in _USES:
+        known = {*_names(document.data.get(section)), *always}
+        for place, value in _find(document.data, pattern):
+            if value and value not in known:
+                _report(document, place, f"no such {noun} is configured{suggestion(value, known)}")
+    workers = {str(name) for name in MicroAgent}
+    for place, value in _find(document.data, ("policy", "hold", "*")):
+        if value not in workers:
+            _report(document, place, f"no such micro-agent{suggestion(value, workers)}")
+    _check_sources(document)
+    for place, value in _find(document.data, ("portal", "session_secret")):
+        if len(value) < MIN_SESSION_SECRET_CHARS:
+            _report(document, place, f"must have at least {MIN_SESSION_SECRET_CHARS} characters")
+
+
+def _check_sources(document: Document) -> None:
+    sources = _names(document.data.get("sources"))
+    for name in sources:
+        if not _SOURCE_NAME.fullmatch(name):
+            what = "the name is part of an address: letters, digits, dots, dashes and underlines only"
+            _report(document, ("sources", name), what)
+    known = {*sources, "default"}
+    for place, value in _find(document.data, ("portal", "keys", "*")):
+        if place[-1] not in known:
+            _report(document, place, f"no such source is configured{suggestion(str(place[-1]), known)}")
+        if value and len(value) < MIN_KEY_CHARS:
+            _report(document, place, f"must have at least {MIN_KEY_CHARS} characters")
+
+
+def _report(document: Document, place: Place, text: str) -> None:
+    if place not in document.unset:
+        document.report(place, text)
+
+
+def _names(section: object) -> list[str]:
+    return [str(name) for name in section] if isinstance(section, Mapping) else []
+
+
+def _find(data: object, pattern: tuple[str, ...], place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """Texts at every place a pattern fits; ``*`` is any name or position."""
+    if not pattern:
+        if isinstance(data, str):
+            yield place, data
+        return
+    first, rest = pattern[0], pattern[1:]
+    if isinstance(data, Mapping):
+        for name in data if first == "*" else (first,):
+            yield from _find(data.get(name), rest, (*place, str(name)))
+    elif isinstance(data, list) and first == "*":
+        for i, inner in enumerate(data):
+            yield from _find(inner, rest, (*place, i))
