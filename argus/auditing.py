@@ -70,7 +70,7 @@ def verify(args: Namespace, paper: Paper, environ: Mapping[str, str], start: Pat
     store, heads = _opened(args, environ, start)
     walked = [item for item in walk(store, heads) if item.chain.startswith(args.id or "")]
     if args.id and not walked:
-        raise Trouble(f"no chain begins with {args.id}", "list incidents with `argus incidents --all`")
+        raise Trouble(f"no chain begins with {args.id}", "list incidents with `python -m argus incidents --all`")
     broken = [item for item in walked if item.problem]
     for item in broken:
         paper.line(f"BROKEN  {item.chain}: {item.problem}", "red")
@@ -124,7 +124,7 @@ def _settings(folder: Path | None) -> dict[str, str]:
         return {}
     try:
         values = json.loads(file.read_text(encoding="utf-8"))["Values"]
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError, KeyError, TypeError) as exc:
         raise Trouble(
             f"{file} cannot be read", "start the stack again with `make up`; it writes the file anew"
         ) from exc

@@ -18,15 +18,16 @@ from argus.tables import Paper
 from argus.target import Trouble, find
 
 EXAMPLES = """examples:
-  argus status                                     is everything up, what is open
-  argus incidents                                  open incidents
-  argus show 7d3c2a10                              one incident; the first six characters of its id are enough
-  argus ack 7d3c2a10 --as olga                     I have seen it
-  argus approve 7d3c2a10 --as olga --comment "ok"  approve what it waits for
-  argus send azure_monitor --sample                try it: a sample alert
-  argus audit verify                               is the audit trail whole?
+  python -m argus status                           is everything up, what is open
+  python -m argus incidents                        open incidents
+  python -m argus show 7d3c2a                      one incident; six characters of its id are enough
+  python -m argus ack 7d3c2a --as olga             I have seen it
+  python -m argus approve 7d3c2a --as olga         approve the plan it waits for
+  python -m argus send azure_monitor --sample      try it: a sample alert
+  python -m argus audit verify                     is the audit trail whole?
 
-Without --url the stack is found through .argus/up.json here or in a folder above. (argus is `python -m argus`.)"""
+exit codes: 0 ok, 1 not ok, 2 wrong usage.
+Without --url the stack is found through .argus/up.json here or in a folder above."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,14 +38,14 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--key", help="key for reading and sending (or ARGUS_KEY)", **unset)
     where.add_argument("--no-color", action="store_true", help="no colours (or NO_COLOR)", **unset)
     whole = argparse.ArgumentParser(
-        prog="argus", description="See and steer incidents of a running ARGUS.", epilog=EXAMPLES, parents=[where],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m argus", description="See and steer incidents of a running ARGUS.", epilog=EXAMPLES,
+        parents=[where], formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, example: str) -> argparse.ArgumentParser:
         return commands.add_parser(
-            name, help=text, description=text, epilog=f"example: argus {example}", parents=[where]
+            name, help=text, description=text, epilog=f"example: python -m argus {example}", parents=[where]
         )
 
     _reading(command)

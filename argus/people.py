@@ -33,7 +33,9 @@ def open_incident(client: Client, args: Namespace, paper: Paper) -> int:
     client.sign_in(args.user)
     fields = {"title": args.title, "service": args.service, "severity": args.severity, "summary": args.summary}
     answer = client.act("/api/incidents", fields)
-    paper.line(f"accepted: incident {answer['incident']}; see `argus show {answer['incident'][:8]}` in a moment")
+    paper.line(
+        f"accepted: incident {answer['incident']}; see `python -m argus show {answer['incident'][:8]}` in a moment"
+    )
     return 0
 
 
@@ -58,5 +60,5 @@ def _approval_id(client: Client, name: str) -> str:
         return name  # no incident is called so; it is an approval, or the portal will say what is wrong
     approval = incident["approval"]
     if not approval or approval["verdict"]:
-        raise Trouble(f"incident {name} waits for no approval", f"see `argus show {name}`")
+        raise Trouble(f"incident {name} waits for no approval", f"see `python -m argus show {name}`")
     return str(approval["id"])

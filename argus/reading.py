@@ -42,7 +42,7 @@ def incidents(client: Client, args: Namespace, paper: Paper) -> int:
     )
     for line in lines:
         if line["awaiting"] and line["state"] != "closed":
-            paper.line(f"waiting: argus approve {line['awaiting']} --as USER    ({line['title']})", "yellow")
+            paper.line(f"waiting: python -m argus approve {line['awaiting']} --as USER    ({line['title']})", "yellow")
     return 0
 
 
@@ -52,7 +52,7 @@ def alerts(client: Client, args: Namespace, paper: Paper) -> int:
     if args.json:
         return _as_json(answer, paper)
     if not answer["alerts"]:
-        paper.line("no alerts; try `argus send azure_monitor --sample`")
+        paper.line("no alerts; try `python -m argus send azure_monitor --sample`")
         return 0
     rows = []
     for line in answer["alerts"]:
@@ -130,7 +130,7 @@ def _approval(asked: dict[str, Any], paper: Paper) -> None:
         paper.line(f"      {decision['verdict']} by {', '.join(decision['by'])} at {clock(decision['at'])} UTC")
         return
     paper.line(f"      waiting until {clock(request['deadline'])} UTC, {len(asked['votes'])} votes", "yellow")
-    paper.line(f"      argus approve {request['id']} --as USER", "yellow")
+    paper.line(f"      python -m argus approve {request['id']} --as USER", "yellow")
 
 
 def _as_json(answer: object, paper: Paper) -> int:

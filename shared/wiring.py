@@ -11,14 +11,16 @@ import json
 import os
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import SecretStr
+from pydantic.json_schema import GenerateJsonSchema, NoDefault
+from pydantic_core import core_schema
 
 from shared.adapters.actions import ACTIONS
 from shared.adapters.bus.servicebus import ServiceBusBus
@@ -265,23 +267,46 @@ def _under_root(folder: str) -> Path:
     return path if path.is_absolute() else ROOT / path
 
 
+class _Schema(GenerateJsonSchema):
+    """Tells the default of lists and maps as well, which pydantic leaves out because a function makes it."""
+
+    def get_default_value(self, schema: core_schema.WithDefaultSchema) -> Any:
+        """The default of a setting; a whole section is told by its own settings."""
+        factory = schema.get("default_factory")
+        if factory is None or schema.get("default_factory_takes_data"):
+            return super().get_default_value(schema)
+        made = cast(Callable[[], object], factory)()
+        return NoDefault if isinstance(made, Section) else made
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema of the configuration, with the sections of every registered adapter."""
-    document = Settings.model_json_schema()
+    document = Settings.model_json_schema(schema_generator=_Schema)
     definitions = document.setdefault("$defs", {})
     for family, registry in FAMILIES.items():
         options = []
         for product, adapter in sorted(registry.items()):
-            section = adapter.config.model_json_schema(ref_template="#/$defs/{model}")
-            definitions.update(section.pop("$defs", {}))
+            section = _section_schema(definitions, adapter)
             section["title"] = f"{family}: {product}"
             section.setdefault("properties", {})["type"] = {"const": product, "description": "The product."}
             definitions[f"{family}_{product}"] = section
             options.append({"$ref": f"#/$defs/{family}_{product}"})
         document["properties"][family]["additionalProperties"] = {"anyOf": options}
+    kept = definitions["StoreSettings"]["properties"]
+    kept["kind"]["enum"] = sorted(STORES)
+    for kind, adapter in sorted(STORES.items()):
+        definitions[f"store_{kind}"] = {**_section_schema(definitions, adapter), "title": f"store: {kind}"}
+    del kept["settings"]["additionalProperties"]
+    kept["settings"]["anyOf"] = [{"$ref": f"#/$defs/store_{kind}"} for kind in sorted(STORES)]
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     document["title"] = "ARGUS configuration"
     return document
+
+
+def _section_schema(definitions: dict[str, Any], adapter: Adapter[Any]) -> dict[str, Any]:
+    section = adapter.config.model_json_schema(schema_generator=_Schema)
+    definitions.update(section.pop("$defs", {}))
+    return section
 
 
 def schema_text() -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from local.servicebus.broker import Broker
 from local.servicebus.cbs import TokenCheck
@@ -20,6 +21,8 @@ from local.servicebus.stats import start_stats
 from local.servicebus.storage import Store
 
 KEY_NAME = "argus"
+T = TypeVar("T")
+_ANSWER_TIMEOUT_S = 10.0
 LOOPBACK = "127.0.0.1"
 
 
@@ -42,15 +45,20 @@ class RunningBroker:
         )
 
     def wake(self) -> None:
-        """From any thread: the clock was moved, let what is due by now happen before this returns."""
-        done = threading.Event()
+        """From another thread: the clock was moved; what is due by now has happened when this returns."""
+        self._on_loop(self.broker.wake)
 
-        def look() -> None:
-            self.broker.wake()
-            self.loop.call_soon(done.set)
+    def stats(self) -> list[dict[str, object]]:
+        """From another thread: the rows of ``GET /queues``."""
+        return self._on_loop(self.broker.stats)
 
-        self.loop.call_soon_threadsafe(look)
-        done.wait()
+    def _on_loop(self, call: Callable[[], T]) -> T:
+        async def run() -> T:
+            result = call()
+            await asyncio.sleep(0)  # the turn ends
+            return result
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(_ANSWER_TIMEOUT_S)
 
 
 @asynccontextmanager

@@ -1,62 +1,92 @@
 """The conductor's sweep: makes good what a crash left undone.
 
 In: markers of incidents that may have something to send. Out: sent events, released holds, started waits, shown
-projections, anchored audit heads (rules H8, H9, D2, P1).
+projections, finished closings, anchored audit heads (rules C2, D2, H8, H9, H12, P1).
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.model import codec
-from shared.model.event import ApprovalDecided, Event, derive_id
+from shared.model.errors import ArgusError
+from shared.model.event import ApprovalDecided, ClosingKind, ClosingRequested, Event, Payload, derive_id
 from shared.model.incident import Incident
 from shared.model.pipeline import MicroAgent, source_of
 from shared.ports import Ports
 from shared.ports.anchor import Anchor, Head
 from shared.ports.store import Conflict, Delete, Table
-from shared.records import approvals, incidents, index, journal, letters
+from shared.records import approvals, groups, incidents, index, journal, letters
+
+log = logging.getLogger("argus.sweep")
 
 RESEND_AFTER = timedelta(minutes=1)
+CLOSING_LEFT = timedelta(minutes=2)  # rule C2
 MARKER_MARGIN = timedelta(minutes=5)
 
 
 @dataclass(slots=True)
 class Swept:
-    """What one sweep did."""
+    """What one sweep did; ``failed`` incidents are looked at again by the next one."""
 
     sent: int = 0
     released: int = 0
     waits: int = 0
+    closings: int = 0
     markers: int = 0
+    failed: int = 0
 
 
 def run(ports: Ports, anchor: Anchor, now: datetime) -> Swept:
-    """Go once over every marker."""
+    """Go once over every marker; an incident that cannot be cared for stops none of the others."""
     done = Swept()
-    keep_for = timedelta(seconds=ports.settings.host.function_timeout_s) + MARKER_MARGIN
     known = anchor.latest()
-    heads: list[Head] = []
+    heads = [head for head in _system_heads(ports, now) if _newer(head, known)]
     for incident_id, at, shard, etag in incidents.pending(ports.store):
-        loaded = incidents.load(ports.store, incident_id)
-        if loaded is None:
-            if now - at >= keep_for:
+        try:
+            loaded = incidents.load(ports.store, incident_id)
+            busy = loaded is not None and _care(ports, loaded.incident, now, done)
+            if not busy and now - at >= _timeout(ports) + MARKER_MARGIN:
                 _forget(ports, shard, incident_id, etag, done)
+        except ArgusError as error:
+            log.warning("incident %s is left to the next sweep: %s", incident_id, error)
+            done.failed += 1
             continue
-        incident = loaded.incident
-        index.put_incident(ports.store, incident)
-        head = Head(incident.id, incident.entries, incident.audit_head, now)
-        if incident.id not in known or known[incident.id].number < head.number:
-            heads.append(head)
-        busy = _send_left(ports, incident, now, done)
-        busy = _release_due(ports, incident, now, done) or busy
-        busy = _care_for_wait(ports, incident, now, done) or busy
-        if not busy and now - at >= keep_for:
-            _forget(ports, shard, incident_id, etag, done)
+        if loaded is not None:
+            head = Head(incident_id, loaded.incident.entries, loaded.incident.audit_head, now)
+            heads += [head] if _newer(head, known) else []
     anchor.add(heads)
     return done
+
+
+def _care(ports: Ports, incident: Incident, now: datetime, done: Swept) -> bool:
+    """Do what is left to do for one incident; whether its marker must stay."""
+    index.put_incident(ports.store, incident)
+    busy = _send_left(ports, incident, now, done)
+    busy = _release_due(ports, incident, now, done) or busy
+    busy = _care_for_wait(ports, incident, now, done) or busy
+    return _care_for_claim(ports, incident, now, done) or busy
+
+
+def _timeout(ports: Ports) -> timedelta:
+    return timedelta(seconds=ports.settings.host.function_timeout_s)
+
+
+def _newer(head: Head, known: Mapping[str, Head]) -> bool:
+    return head.chain not in known or known[head.chain].number < head.number
+
+
+def _system_heads(ports: Ports, now: datetime) -> Iterator[Head]:
+    """Heads of the system chains of today and yesterday, so that a cut tail shows there too (rule H12)."""
+    for back in range(2):
+        chain = journal.system_chain(now - timedelta(days=back))
+        entries = incidents.audit(ports.store, chain)
+        if entries:
+            yield Head(chain, entries[-1].number, entries[-1].hash, now)
 
 
 def _send_left(ports: Ports, incident: Incident, now: datetime, done: Swept) -> bool:
@@ -79,7 +109,7 @@ def _release_due(ports: Ports, incident: Incident, now: datetime, done: Swept) -
     for held in kept:
         if held.until > now:
             continue
-        event = journal.release(ports.store, held, "timer", now)
+        event = journal.release(ports.store, held, incidents.TIMER, now)
         if event is not None:
             letters.send(ports.store, ports.bus, event)
             done.released += 1
@@ -96,11 +126,36 @@ def _care_for_wait(ports: Ports, incident: Incident, now: datetime, done: Swept)
         ports.waits.start(waiting.id)
         done.waits += 1
     elif now - decision.at >= RESEND_AFTER:
-        identity = derive_id(waiting.id, "decision", ApprovalDecided.TYPE, incident.id, "0")
-        source = source_of(MicroAgent.SOLICITOR)
-        letters.send(ports.store, ports.bus, Event(identity, source, incident.id, now, ApprovalDecided(waiting.id)))
+        identity = approvals.decided_id(waiting.id, incident.id)
+        _say(ports, MicroAgent.SOLICITOR, identity, incident, now, ApprovalDecided(waiting.id))
         done.waits += 1
     return True
+
+
+def _care_for_claim(ports: Ports, incident: Incident, now: datetime, done: Swept) -> bool:
+    """Finish a closing from the incident's state, where its closer did not (rule C2)."""
+    group = groups.state_of(ports.store, incident.group_key) if incident.group_key else None
+    if group is None or group.generation != incident.generation:
+        return False
+    if incident.over and group.state is not groups.Claim.CLOSED:
+        closed_at = incident.closed_at or incident.updated_at
+        if now - closed_at >= CLOSING_LEFT:
+            identity = derive_id(incident.id, "left closing", closed_at.isoformat())
+            _say(ports, MicroAgent.CONDUCTOR, identity, incident, now, ClosingRequested(ClosingKind.SETTLE))
+            done.closings += 1
+        return True
+    if not incident.over and group.state is groups.Claim.CLOSING:
+        # Its closer may still be at work until the function time-out; afterwards the incident is known not to be over.
+        if now - (group.closing_at or now) >= max(CLOSING_LEFT, _timeout(ports)):
+            groups.reopen_claim(ports.store, incident.group_key, incident.generation)
+            done.closings += 1
+        return True
+    return False
+
+
+def _say(ports: Ports, who: MicroAgent, identity: str, incident: Incident, now: datetime, payload: Payload) -> None:
+    event = Event(identity, source_of(who), incident.id, now, payload)
+    letters.send(ports.store, ports.bus, event)
 
 
 def _forget(ports: Ports, shard: str, incident_id: str, etag: str, done: Swept) -> None:
@@ -116,7 +171,7 @@ def note_configuration(ports: Ports, now: datetime) -> bool:
     """Write a changed configuration into the system chain, by its hash (rule H12); False when it is the known one."""
     digest = hashlib.sha256(codec.canonical(ports.settings.model_dump(mode="json")).encode()).hexdigest()
     for back in range(2):
-        entries = incidents.audit(ports.store, f"system-{now - timedelta(days=back):%Y%m%d}")
+        entries = incidents.audit(ports.store, journal.system_chain(now - timedelta(days=back)))
         loaded = [entry for entry in entries if entry.what == "configuration loaded"]
         if loaded and loaded[-1].why == digest:
             return False

@@ -187,17 +187,23 @@ class Closing(Section):
     recovery_s: Seconds = Field(default=600, gt=0, description="All readings must be good this long, in seconds.")
     check_every_s: Seconds = Field(default=60, gt=0, description="Time between readings, in seconds.")
     stale_s: Seconds = Field(default=300, gt=0, description="A reading older than this is unknown, in seconds.")
-    give_up_s: Seconds = Field(default=86_400, gt=0, description="Re-measuring ends after this; a person is told.")
+    give_up_s: Seconds = Field(
+        default=86_400, gt=0, description="Re-measuring ends after this and a person is told, in seconds."
+    )
     settle_s: float = Field(
-        default=20, ge=20, le=YEAR_S, description="Rest before the group is free again (rule C1), seconds."
+        default=20, ge=20, le=YEAR_S, description="Rest before the group is free again (rule C1), in seconds."
     )
 
 
 class Investigation(Section):
     """How the cause is looked for."""
 
-    baseline_s: Seconds = Field(default=3600, gt=0, description="How far before the onset the evidence begins.")
-    timeout_s: Seconds = Field(default=20, gt=0, description="A source that is later than this is left out.")
+    baseline_s: Seconds = Field(
+        default=3600, gt=0, description="How far before the onset the evidence begins, in seconds."
+    )
+    timeout_s: Seconds = Field(
+        default=20, gt=0, description="A source that is later than this is left out, in seconds."
+    )
     parallel: int = Field(default=8, ge=1, le=32, description="Sources asked at once.")
 
 
@@ -214,7 +220,9 @@ class Host(Section):
     """What the hosting platform promises."""
 
     function_timeout_s: Seconds = Field(default=600, gt=0, description="Function time-out of host.json, in seconds.")
-    retry_hours: float = Field(default=24, gt=0, description="Attempts end in quarantine after this (rule H10), hours.")
+    retry_hours: float = Field(
+        default=24, gt=0, description="Attempts end in quarantine after this (rule H10), in hours."
+    )
 
 
 class StoreSettings(Section):

@@ -46,7 +46,7 @@ NOTES: Mapping[str, str] = {
     "closing": "Accepted. The incident closes in a moment, and its ticket with it.",
     "investigating": "Accepted. The investigation starts in a moment.",
     "opened": "Accepted. The incident is being created.",
-    "voted": "Your vote is in. The outcome shows here in a moment.",
+    "voted": "Your vote is in. The outcome follows in a moment.",
     "kept": "Your vote is kept. The queue cannot be reached right now; the vote will be counted within a minute.",
     "signed_out": "You are signed out.",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.model.audit import GENESIS, AuditEntry
+from shared.ports.anchor import Head
 
 
 def verify(entries: Sequence[AuditEntry], before: str = GENESIS) -> str:
@@ -50,6 +51,25 @@ def verify_head(entries: Sequence[AuditEntry], count: int, head: str) -> str:
         return f"entries {len(entries) + 1} to {count} are missing at the end"
     known = entries[count - 1].hash if count else GENESIS
     return "" if known == head else f"entry {count} is not the one the incident remembers"
+
+
+def cut(entries: Sequence[AuditEntry], head: Head) -> str:
+    """Compare a chain with a head that was anchored elsewhere, so that a tail cut with its incident row shows too.
+
+    Args:
+        entries: all entries of the head's chain, in the order of their rows; there may be newer ones.
+        head: as kept by the anchor.
+
+    Returns:
+        Empty when the chain still holds the anchored entry.
+    """
+    if len(entries) < head.number:
+        return (
+            f"entries {len(entries) + 1} to {head.number} were anchored at {head.at:%Y-%m-%d %H:%M:%S} UTC and are gone"
+        )
+    if head.number and entries[head.number - 1].hash != head.hash:
+        return f"entry {head.number} is not the one that was anchored at {head.at:%Y-%m-%d %H:%M:%S} UTC"
+    return ""
 
 
 def verify_incident(entries: Sequence[AuditEntry], chain: str, count: int, head: str) -> str:

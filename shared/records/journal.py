@@ -232,12 +232,17 @@ def _alone(
     raise TransientError("the incident is changed by too many at once", Reason.CONFLICT)
 
 
+def system_chain(day: datetime) -> str:
+    """Name of the chain of what has no incident, one a day (rule H12)."""
+    return f"system-{day:%Y%m%d}"
+
+
 def system(store: Store, what: str, why: str, person: str, content: str, now: datetime) -> AuditEntry:
     """Write what has no incident into the chain of the day (rule H12).
 
     The first entry of a day holds the last hash of the last day that has one.
     """
-    chain = f"system-{now:%Y%m%d}"
+    chain = system_chain(now)
     digest = hashlib.sha256(content.encode()).hexdigest()
     for _ in range(MAX_TRIES):
         entries = incidents.audit(store, chain)
@@ -257,7 +262,7 @@ def system(store: Store, what: str, why: str, person: str, content: str, now: da
 
 def _last_of_earlier_days(store: Store, now: datetime, days: int = 400) -> str:
     for back in range(1, days):
-        entries = incidents.audit(store, f"system-{now - timedelta(days=back):%Y%m%d}")
+        entries = incidents.audit(store, system_chain(now - timedelta(days=back)))
         if entries:
             return entries[-1].hash
     return GENESIS

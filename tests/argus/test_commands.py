@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from argus.cli import main, parser
 from argus.tables import Paper, age, clean, clock
-from shared.model.approval import Choice
+from shared.model.approval import Choice, Verdict
 from shared.model.errors import TransientError
 from shared.model.event import (
     ClosingKind,
@@ -26,7 +28,7 @@ from shared.model.pipeline import Queue
 from shared.model.signal import Severity
 from shared.records import approvals
 from tests.argus.conftest import Shell
-from tests.portal.world import HISTORY, INCIDENT, NOW, crowd, incident, keep, plan, story
+from tests.portal.world import HISTORY, INCIDENT, NOW, crowd, incident, keep, plan, settled, story
 
 
 def _ask(shell: Shell) -> str:
@@ -45,7 +47,10 @@ def test_incidents_are_a_table(shell: Shell) -> None:
     assert lines[0].split() == ["ID", "SEV", "STATE", "SERVICE", "AGE", "SEEN", "BY", "TICKET", "TITLE"]
     column = lines[0].index("TITLE")
     assert any(line[column:] == "shop: error budget burns 14 times too fast" for line in lines)
-    assert f"waiting: argus approve {approval} --as USER    (shop: error budget burns 14 times too fast)" in lines
+    assert (
+        f"waiting: python -m argus approve {approval} --as USER    (shop: error budget burns 14 times too fast)"
+        in lines
+    )
     assert "\x1b" not in out
     assert len(lines) == 6
     assert len(shell("incidents", "--all")[1].splitlines()) == 8
@@ -118,7 +123,7 @@ def test_people_decide(shell: Shell, choice: Choice, name: str) -> None:
     code, out, err = shell(
         choice, approval if name == "approval" else "7d3c2a10", "--as", "maya", "--comment", "I agree"
     )
-    assert (code, out, err) == (0, "Your vote is in. The outcome shows here in a moment.\n", "")
+    assert (code, out, err) == (0, "Your vote is in. The outcome follows in a moment.\n", "")
     (vote,) = approvals.votes_of(shell.site.store, approval)
     assert (vote.user, vote.choice, vote.comment) == ("maya", choice, "I agree")
 
@@ -253,7 +258,7 @@ def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as caught:
         main(arguments, {}, Path("/"))
     assert caught.value.code == 2
-    assert "usage: argus" in capsys.readouterr().err
+    assert "usage: python -m argus" in capsys.readouterr().err
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,7 +278,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     for name in commands:
         with pytest.raises(SystemExit):
             main([name, "--help"])
-        assert f"example: argus {name}" in capsys.readouterr().out
+        assert f"example: python -m argus {name}" in capsys.readouterr().out
 
 
 class Terminal(io.StringIO):
@@ -306,3 +311,27 @@ def test_times() -> None:
     assert age("2026-11-20T02:00:00+00:00", NOW) == "13 min"
     assert (age("never"), clock("never")) == ("?", "?")
     assert clock("2026-11-20T03:13:05+01:00") == "2026-11-20 02:13:05"
+
+
+def test_the_module_can_be_run(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "argus", "incidents", "--url", "http://127.0.0.1:9"],
+        cwd=root, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "argus: http://127.0.0.1:9 does not answer: connection refused\n"
+        "       is it running? `make up` starts one here\n"
+    )
+
+
+def test_an_incident_without_a_cause_says_so(shell: Shell) -> None:
+    shell.site.clock.now = NOW
+    held, request = story(shell.site.store)
+    assert held.diagnosis is not None
+    keep(shell.site.store, replace(held, id="ab" * 4, diagnosis=replace(held.diagnosis, hypotheses=(), summary="")))
+    settled(shell.site.store, request, Verdict.APPROVED)
+    out = shell("show", "ab" * 4)[1]
+    assert "cause: the evidence names none" in out
+    assert "approved by liam at 2026-11-20 02:13:05 UTC" in out

@@ -6,12 +6,12 @@ In: heads. Out: one JSON line each.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from shared.model import codec
-from shared.model.errors import Reason, TransientError
+from shared.model.errors import PermanentError, Reason, TransientError
 from shared.ports.anchor import Head
 
 
@@ -29,23 +29,28 @@ class AnchorFile:
         """See `shared.ports.anchor`."""
         if not heads:
             return
+        lines = "".join(codec.canonical(head) + "\n" for head in heads)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(codec.canonical(head) + "\n" for head in heads))
+            with self._path.open("ab+") as file:
+                cut_short = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+                file.write(("\n" if cut_short else "").encode() + lines.encode())
         except OSError as error:
             raise TransientError(f"the anchor file cannot be written: {error.strerror}", Reason.UNAVAILABLE) from error
 
     def latest(self) -> dict[str, Head]:
         """See `shared.ports.anchor`. A line cut short by a crash is passed over."""
         found: dict[str, Head] = {}
-        if not self._path.exists():
+        try:
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
             return found
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        except OSError as error:
+            raise TransientError(f"the anchor file cannot be read: {error.strerror}", Reason.UNAVAILABLE) from error
+        for line in lines:
             try:
-                raw = json.loads(line)
-                head = Head(raw["chain"], raw["number"], raw["hash"], datetime.fromisoformat(raw["at"]))
-            except (ValueError, KeyError):
+                head = codec.from_json(Head, json.loads(line))
+            except (ValueError, PermanentError):
                 continue
             if head.chain not in found or head.number >= found[head.chain].number:
                 found[head.chain] = head

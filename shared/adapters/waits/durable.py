@@ -40,8 +40,15 @@ class DurableWaits:
         self._loop = loop
 
     def start(self, approval_id: str) -> None:
-        """See `shared.ports.waits`. An instance that exists is left alone; the SDK would replace it silently."""
-        if self._status(approval_id) is None:
+        """See `shared.ports.waits`. A running instance is left alone; the SDK would replace it silently.
+
+        One that ended, such as by an activity that failed too often, is begun anew: whoever asks for a start found no
+        decision, and a wait that looks once more changes nothing.
+        """
+        status = self._status(approval_id)
+        if status in _OVER:
+            self._call(self._client.purge_instance_history(approval_id))
+        if status is None or status in _OVER:
             self._call(self._client.start_new(ORCHESTRATOR, approval_id, {"approval_id": approval_id}))
 
     def wake(self, approval_id: str) -> None:

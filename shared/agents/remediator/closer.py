@@ -8,12 +8,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from shared.agents import notices
-from shared.model.errors import PermanentError, Reason
+from shared.model.errors import PermanentError, Reason, TransientError
 from shared.model.event import (
     ClosingKind,
     ClosingRequested,
     Event,
     IncidentClosed,
+    InvestigationRequested,
     TicketUpdateRequested,
     UpdateKind,
 )
@@ -23,7 +24,7 @@ from shared.model.notice import Fact, NoticeKind
 from shared.model.outcome import Change, Emit, Happened, Outcome, Put
 from shared.model.signal import Status
 from shared.ports import Ports
-from shared.records import groups, windows
+from shared.records import groups, incidents, windows
 
 MIN_CHECKS = 2  # one good reading may be luck
 
@@ -65,7 +66,7 @@ def _measure(incident: Incident, now: datetime, ports: Ports, event: Event) -> O
     recovery = incident.recovery
     later = now + timedelta(seconds=closing.check_every_s)
     if reading.state != "good":
-        if now - incident.opened_at > timedelta(seconds=closing.give_up_s):
+        if now - _last_news(incident) > timedelta(seconds=closing.give_up_s):
             return _give_up(incident, reading.text, ports)
         again = Emit(ClosingRequested(ClosingKind.RECHECK), later)
         return Outcome(what, reading.text, (Put("recovery", Recovery(None, reading.text, now)),), (again,))
@@ -80,6 +81,12 @@ def _measure(incident: Incident, now: datetime, ports: Ports, event: Event) -> O
     again = Emit(ClosingRequested(ClosingKind.RECHECK), min(later, max(done_at, now + timedelta(seconds=1))))
     why = f"good since {good_since:%H:%M:%S} UTC, {closing.recovery_s:.0f} s are needed; {reading.text}"
     return Outcome(what, why, (Put("recovery", Recovery(good_since, reading.text, now, checks)),), (again,))
+
+
+def _last_news(incident: Incident) -> datetime:
+    """When something last happened that could have mended it, so that measuring is worth its while."""
+    acted = (result.at for result in incident.actions)
+    return max((incident.opened_at, *acted, *(alert.at for alert in incident.alerts)))
 
 
 def _give_up(incident: Incident, text: str, ports: Ports) -> Outcome:
@@ -98,6 +105,7 @@ def _give_up(incident: Incident, text: str, ports: Ports) -> Outcome:
 def _close(incident: Incident, reason: str, recovered: bool, person: str, now: datetime, ports: Ports) -> Outcome:
     """Turn the claim to closing, and answer with everything that ends an incident (rule C1)."""
     if incident.group_key:
+        incidents.mark_pending(ports.store, incident.id, now)  # the sweep finishes what is left half closed (rule C2)
         groups.begin_closing(ports.store, incident.group_key, incident.generation, now)
     settings = ports.settings
     took = int((now - incident.opened_at).total_seconds())
@@ -119,13 +127,29 @@ def _close(incident: Incident, reason: str, recovered: bool, person: str, now: d
 
 
 def _settle(incident: Incident, now: datetime, ports: Ports) -> Outcome:
+    """Free the group, or open the incident again; not before every repeat has had time to be counted (rule C1)."""
     if not incident.group_key:
         return Outcome("nothing to settle", "a manual incident has no group")
-    repeated = groups.finish_closing(ports.store, incident.group_key, incident.generation, now)
-    if not repeated:
+    if not incident.over:
+        return Outcome("nothing to settle", f"the incident is {incident.state} again")
+    group = groups.state_of(ports.store, incident.group_key)
+    if group is not None and group.state is groups.Claim.CLOSING and group.generation == incident.generation:
+        early = (group.closing_at or now) + timedelta(seconds=ports.settings.closing.settle_s) - now
+        if early > timedelta(0):
+            raise TransientError("a repeat may still be on its way", Reason.NOT_YET, early)
+    if not groups.finish_closing(ports.store, incident.group_key, incident.generation, now):
         return Outcome("the group is free again", "no alert repeated while it was closing")
-    changes = (Happened(Moment.REOPENED), Put("closed_at", None), Put("resolved_at", None), Put("recovery", None))
+    empty = ("closed_at", "resolved_at", "recovery")
+    changes: tuple[Change, ...] = (
+        Happened(Moment.REOPENED),
+        Put("resolution", ""),
+        *(Put(name, None) for name in empty),
+    )
     title = f"Reopened: {incident.title}"
     told = notices.tell(NoticeKind.REOPENED, title, "An alert repeated after the end.", incident, ports.settings)
-    events = (Emit(TicketUpdateRequested(UpdateKind.REOPEN, "Reopened: an alert repeated after the end.")), *told)
+    events = (
+        Emit(TicketUpdateRequested(UpdateKind.REOPEN, "Reopened: an alert repeated after the end.")),
+        *told,
+        Emit(InvestigationRequested()),
+    )
     return Outcome("reopened", "an alert repeated while the group was closing (rule C1)", changes, events)

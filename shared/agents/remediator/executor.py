@@ -29,6 +29,11 @@ from shared.ports import Ports
 from shared.ports.action import Action, Settled
 from shared.records import approvals, leases
 
+_SETTLED = {
+    Settled.DONE: (ActionState.DONE, "an earlier attempt had already done it"),
+    Settled.UNKNOWN: (ActionState.UNCLEAR, "an earlier attempt began and nobody can tell whether it happened"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Job:
@@ -50,17 +55,24 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     approval = approvals.request_of(ports.store, event.data.approval_id)
     if approval is None:
         raise PermanentError(f"there is no approval {event.data.approval_id}", Reason.NOT_FOUND)
-    refusal = _refusal(approval, incident, ports)
-    if refusal:
-        return _ended(approval, ActionState.REFUSED, refusal, {}, incident, now, ports)
     plan = approval.plan
     action = ports.actions.get(plan.action)
+    parameters = {parameter.name: parameter.value for parameter in plan.parameters}
+    request = ActionRequest(event.id, plan.action, plan.target, parameters, incident.id)
+    limits = limits_of(ports.settings.execution)
+    if ports.repeat or approvals.executed(ports.store, approval.id, event.id):
+        settled = Settled.UNKNOWN if action is None else action.settle(request)
+        if action is None or settled is not Settled.NOT_DONE:
+            leases.release(ports.store, plan.target, event.id, limits, now)
+            return _ended(approval, *_SETTLED[settled], _facts(action, plan.target, settled), incident, now, ports)
     if action is None:
         text = f"no action {plan.action!r} is configured here"
         return _ended(approval, ActionState.REFUSED, text, {}, incident, now, ports)
-    parameters = {parameter.name: parameter.value for parameter in plan.parameters}
-    job = _Job(approval, ActionRequest(event.id, plan.action, plan.target, parameters, incident.id), action)
-    limits = limits_of(ports.settings.execution)
+    job = _Job(approval, request, action)
+    moved = _moved(job, incident, now, ports)
+    if moved:
+        leases.release(ports.store, plan.target, event.id, limits, now)
+        return _ended(approval, ActionState.REFUSED, moved, {}, incident, now, ports)
     grant = leases.acquire(ports.store, plan.target, event.id, limits, now)
     if not grant.given and grant.retry_at is not None:
         raise TransientError(grant.reason, Reason.CONFLICT, grant.retry_at - now, sent=False)
@@ -68,8 +80,8 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         return _ended(approval, ActionState.REFUSED, grant.reason, {}, incident, now, ports)
     state, message = _act(job, event, incident, now, ports)
     leases.release(ports.store, plan.target, event.id, limits, now)
-    facts = dict(action.facts(plan.target)) if state is ActionState.DONE else {}
-    return _ended(approval, state, message, facts, incident, now, ports)
+    settled = Settled.DONE if state is ActionState.DONE else Settled.UNKNOWN
+    return _ended(approval, state, message, _facts(action, plan.target, settled), incident, now, ports)
 
 
 def limits_of(execution: Execution) -> leases.Limits:
@@ -99,16 +111,12 @@ def _refusal(approval: ApprovalRequest, incident: Incident, ports: Ports) -> str
 
 
 def _act(job: _Job, event: Event, incident: Incident, now: datetime, ports: Ports) -> tuple[ActionState, str]:
-    began = not approvals.mark_executed(ports.store, job.approval.id, event.id)
-    if began or ports.repeat:
-        settled = job.action.settle(job.request)
-        if settled is Settled.DONE:
-            return ActionState.DONE, "an earlier attempt had already done it"
-        if settled is Settled.UNKNOWN:
-            return ActionState.UNCLEAR, "an earlier attempt began and nobody can tell whether it happened"
-    moved = _moved(job, incident, now)
+    """Do it once. What is read before the lease is read again under it, because the last action may just have ended."""
+    moved = _moved(job, incident, now, ports)
     if moved:
         return ActionState.REFUSED, moved
+    if approvals.mark_executed(ports.store, job.approval.id, event.id) is approvals.Mark.OTHER:
+        return ActionState.REFUSED, "another event has executed this approval already"
     try:
         return ActionState.DONE, job.action.run(job.request)
     except PermanentError as error:
@@ -116,14 +124,26 @@ def _act(job: _Job, event: Event, incident: Incident, now: datetime, ports: Port
     except TransientError as error:
         if error.sent is False:
             raise
-        settled = job.action.settle(job.request)
-        if settled is Settled.DONE:
+        if job.action.settle(job.request) is Settled.DONE:
             return ActionState.DONE, f"done, though the answer was lost ({error})"
         raise  # settled again on the next attempt; only the state of the target decides
 
 
-def _moved(job: _Job, incident: Incident, now: datetime) -> str:
-    """What changed since the plan was approved; empty when nothing did."""
+def _facts(action: Action | None, target: str, settled: Settled) -> dict[str, str]:
+    """Proof of what was done; the result stands also where it cannot be read."""
+    if action is None or settled is not Settled.DONE:
+        return {}
+    try:
+        return dict(action.facts(target))
+    except (PermanentError, TransientError):
+        return {}
+
+
+def _moved(job: _Job, incident: Incident, now: datetime, ports: Ports) -> str:
+    """What forbids it, or changed since it was approved; empty when nothing did."""
+    forbidden = _refusal(job.approval, incident, ports)
+    if forbidden:
+        return forbidden
     plan = job.approval.plan
     if incident.over:
         return "the incident is over"

@@ -6,7 +6,6 @@ In: a plan; votes; the end of a wait. Out: a question, a decision written once, 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.agents import notices
@@ -20,12 +19,12 @@ from shared.model.event import (
     TicketUpdateRequested,
     UpdateKind,
     VoteCast,
-    derive_id,
 )
 from shared.model.incident import ApprovalSummary, Incident
 from shared.model.lifecycle import Moment
 from shared.model.notice import Fact, Link, NoticeKind
 from shared.model.outcome import Emit, Happened, Outcome, Put
+from shared.model.pipeline import MicroAgent, source_of
 from shared.ports import Ports
 from shared.ports.store import Store
 from shared.ports.waits import Enact, Look, Looked, Sleep, Step
@@ -98,8 +97,8 @@ def tally(request: ApprovalRequest, votes: tuple[Vote, ...], over: bool, now: da
 
 def decided_event(approval_id: str, incident_id: str, now: datetime) -> Event:
     """The hop that ends the wait; its cause is (approval id, decision) (rules M2 and D3)."""
-    identity = derive_id(approval_id, "decision", ApprovalDecided.TYPE, incident_id, "0")
-    return Event(identity, "/agents/remediator/solicitor", incident_id, now, ApprovalDecided(approval_id))
+    identity = approvals.decided_id(approval_id, incident_id)
+    return Event(identity, source_of(MicroAgent.SOLICITOR), incident_id, now, ApprovalDecided(approval_id))
 
 
 def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
@@ -124,7 +123,7 @@ def _ask(request: ApprovalRequest, incident: Incident, now: datetime, ports: Por
     if approvals.plan_hash(plan) != request.plan_hash:
         raise PermanentError("the plan does not have the hash it claims", Reason.BAD_INPUT)
     approvals.create(ports.store, request)
-    summary = ApprovalSummary(request.id, request.plan_hash, plan.title, plan.action, plan.target, request.deadline)
+    summary = _summary(request, None)
     changes = (Put("approval", summary), Happened(Moment.APPROVAL_REQUESTED))
     if plan.automatic and all(parameter.trusted for parameter in plan.parameters):
         reason = "the policy lets this run by itself"
@@ -132,6 +131,16 @@ def _ask(request: ApprovalRequest, incident: Incident, now: datetime, ports: Por
             ports.store, Decision(request.id, Verdict.APPROVED, now, ("policy",), request.plan_hash, reason)
         )
         return Outcome(f"approved by policy: {plan.title}", reason, changes, (Emit(ApprovalDecided(request.id)),))
+    decision = approvals.decision_of(ports.store, request.id)
+    if decision is not None:  # an earlier attempt started the wait and could not commit; the wait has ended since
+        reason = f"{decision.verdict} by {', '.join(decision.by)} before it could be asked: {decision.reason}"
+        return Outcome(f"not asked again: {plan.title}", reason, (Put("approval", _summary(request, decision)),))
+    if now >= request.deadline:
+        reason = f"its deadline was {request.deadline:%H:%M:%S} UTC, and it arrived here only now"
+        told = notices.tell(
+            NoticeKind.ESCALATED, f"Too late to ask: {plan.title}", f"{reason}.", incident, ports.settings
+        )
+        return Outcome(f"too late to ask: {plan.title}", reason, (Happened(Moment.ESCALATED),), told)
     ports.waits.start(request.id)
     page = f"{ports.settings.portal.base_url.rstrip('/')}/approvals/{request.id}"
     facts = (
@@ -150,6 +159,14 @@ def _ask(request: ApprovalRequest, incident: Incident, now: datetime, ports: Por
     return Outcome(f"asked for approval: {plan.title}", asked, changes, told)
 
 
+def _summary(request: ApprovalRequest, decision: Decision | None) -> ApprovalSummary:
+    plan = request.plan
+    verdict, by = (None, ()) if decision is None else (decision.verdict, decision.by)
+    return ApprovalSummary(
+        request.id, request.plan_hash, plan.title, plan.action, plan.target, request.deadline, verdict, by
+    )
+
+
 def _voted(cast: VoteCast, incident: Incident, ports: Ports) -> Outcome:
     vote = cast.vote
     if cast.refused:
@@ -162,13 +179,14 @@ def _decided(approval_id: str, incident: Incident, ports: Ports) -> Outcome:
     decision = approvals.decision_of(ports.store, approval_id)
     if decision is None:
         raise PermanentError(f"approval {approval_id} has no decision", Reason.NOT_FOUND)
-    names = ", ".join(decision.by)
+    request = approvals.request_of(ports.store, approval_id)
+    if request is None:
+        raise PermanentError(f"there is no approval {approval_id}", Reason.NOT_FOUND)
+    names, title = ", ".join(decision.by), request.plan.title
     approved = decision.verdict is Verdict.APPROVED
     changes: list[Put | Happened] = [Happened(Moment.APPROVED if approved else Moment.NOT_APPROVED)]
-    title = "the plan"
-    if incident.approval is not None and incident.approval.id == approval_id:
-        title = incident.approval.title
-        changes.insert(0, Put("approval", replace(incident.approval, verdict=decision.verdict, decided_by=decision.by)))
+    if incident.approval is None or incident.approval.id == approval_id:
+        changes.insert(0, Put("approval", _summary(request, decision)))
     text = f"{decision.verdict.capitalize()} by {names}: {title}. {decision.reason}"
     events = (
         *((Emit(ActionApproved(approval_id)),) if approved else ()),

@@ -13,6 +13,8 @@ from shared.model.incident import Incident
 from shared.model.outcome import Outcome
 from shared.ports import Ports
 
+_DONE = {UpdateKind.NOTE: "noted", UpdateKind.RESOLVE: "resolved", UpdateKind.REOPEN: "reopened"}
+
 
 def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
     """Write the note, resolve or reopen.
@@ -31,10 +33,10 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     system = ports.ticketing.get(incident.ticket.system)
     if system is None:
         raise PermanentError(f"ticket system {incident.ticket.system!r} is no longer configured", Reason.BAD_INPUT)
-    ticket, done = (
-        incident.ticket,
-        {UpdateKind.NOTE: "noted", UpdateKind.RESOLVE: "resolved", UpdateKind.REOPEN: "reopened"},
-    )
+    ticket = incident.ticket
+    past = {UpdateKind.RESOLVE: not incident.over, UpdateKind.REOPEN: incident.over}.get(data.kind, False)
+    if past:  # updates may overtake each other; the last word must be the incident's state
+        return Outcome(f"ticket {ticket.number} left as it is", f"the incident is {incident.state} by now")
     match data.kind:
         case UpdateKind.NOTE:
             system.note(ticket, data.text, event.id, ports.repeat)
@@ -42,4 +44,5 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
             system.resolve(ticket, data.text, event.id)
         case UpdateKind.REOPEN:
             system.reopen(ticket, data.text, event.id)
-    return Outcome(f"ticket {ticket.number} {done[data.kind]}", data.text.splitlines()[0][:200] if data.text else "")
+    first_line = data.text.strip().partition("\n")[0][:200]
+    return Outcome(f"ticket {ticket.number} {_DONE[data.kind]}", first_line or "no text")

@@ -87,6 +87,8 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
 def _acknowledge(by: str, incident: Incident, now: datetime) -> Outcome:
     if incident.acknowledged_by:
         return Outcome(f"acknowledged again by {by}", f"{incident.acknowledged_by} was first", person=by)
+    if incident.over:
+        return Outcome(f"acknowledged by {by} after the end", "the incident is closed already", person=by)
     note = Emit(TicketUpdateRequested(UpdateKind.NOTE, f"Acknowledged by {by}."))
     changes = (Put("acknowledged_by", by), Put("acknowledged_at", now))
     return Outcome(f"acknowledged by {by}", "a person has seen it", changes, (note,), by)
@@ -115,7 +117,8 @@ def _join(change: GroupChanged, incident: Incident, ports: Ports) -> Outcome:
         title = f"Reopened: {incident.title}"
         told = notices.tell(NoticeKind.REOPENED, title, f"{alert.name} fires again.", incident, ports.settings)
         reopen = Emit(TicketUpdateRequested(UpdateKind.REOPEN, f"Reopened: {alert.name} fires again."))
-        return Outcome("reopened", f"{alert.name} fires again", tuple(changes), (*told, reopen))
+        look = Emit(InvestigationRequested())
+        return Outcome("reopened", f"{alert.name} fires again", tuple(changes), (*told, reopen, look))
     what = f"{alert.name} fires again" if earlier is not None else f"{alert.name} joined"
     return Outcome(what, f"same group, {alert.severity} from {alert.source}", tuple(changes))
 

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ class Sdk:
 
     def counts(self, name: str) -> dict[str, Any]:
         """The queue's row of the stats without its age."""
-        row = next(row for row in self.broker.broker.stats() if row["name"] == self.queue(name))
+        row = next(row for row in self.broker.stats() if row["name"] == self.queue(name))
         return {key: value for key, value in row.items() if key not in ("name", "oldest_s") and value}
 
     def advance(self, seconds: float) -> None:
@@ -112,6 +112,14 @@ class Sdk:
             self.run(self._close_all(handlers))
         self.run(self.client.close())
         self._runner.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for a condition; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def queues() -> list[QueueSettings]:

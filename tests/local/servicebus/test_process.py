@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusRece
 from azure.servicebus.exceptions import ServiceBusError
 
 from local.servicebus.__main__ import main
+from tests.local.servicebus.conftest import until
 
 KEY = "a key from a file"
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,13 +64,6 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     for process in found.processes:
         process.kill()
         process.communicate()
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(broker: Broker) -> None:

@@ -58,7 +58,7 @@ def outcome(disposition: Disposition) -> Any:
 
 
 def active(broker: RunningBroker) -> Any:
-    return next(row["active"] for row in broker.broker.stats() if row["name"] == QUEUE)
+    return next(row["active"] for row in broker.stats() if row["name"] == QUEUE)
 
 
 @pytest.mark.parametrize(
