@@ -55,7 +55,7 @@ def _act(client: Client, args: Namespace, paper: Paper, verb: str, fields: dict[
 
 def _approval_id(client: Client, name: str) -> str:
     try:
-        incident = client.read(f"/api/incidents/{quote(name, safe='')}")["incident"]
+        incident = client.read(f"/api/incidents/{quote(name, safe='')}")
     except Trouble:
         return name  # no incident is called so; it is an approval, or the portal will say what is wrong
     approval = incident["approval"]

@@ -72,7 +72,7 @@ def show(client: Client, args: Namespace, paper: Paper) -> int:
     view = client.read(f"/api/incidents/{quote(args.id, safe='')}")
     if args.json:
         return _as_json(view, paper)
-    incident = view["incident"]
+    incident = view
     paper.line(f"{incident['severity']}  {incident['title']}", "bold")
     ticket = incident["ticket"] or {}
     paper.facts(
@@ -110,7 +110,7 @@ def show(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _findings(view: dict[str, Any], paper: Paper) -> None:
-    diagnosis = view["incident"]["diagnosis"]
+    diagnosis = view["diagnosis"]
     if not diagnosis:
         return
     titles = {item["id"]: item["title"] for item in view["evidence"]}

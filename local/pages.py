@@ -107,8 +107,8 @@ def _configuration(schema: Mapping[str, Any]) -> str:
         "`${`. Within `{ }` a `${NAME}` needs quotes. Times are ISO 8601 with their zone, durations are in the unit "
         "their name ends with (`_s`: seconds).\n",
         "Everything wrong is told at once, with file, line and what was probably meant, and the app does not start "
-        "with it. The same in machine-readable form, for editors: [`config/schema.json`](../config/schema.json). Examples: "
-        "[`config/argus.yaml`](../config/argus.yaml) is the demo, [`config/prod.example.yaml`](../config/"
+        "with it. The same in machine-readable form, for editors: [`config/schema.json`](../config/schema.json). "
+        "Examples: [`config/argus.yaml`](../config/argus.yaml) is the demo, [`config/prod.example.yaml`](../config/"
         "prod.example.yaml) a larger installation.\n",
         _table(["section", "meaning"], rows),
     ]

@@ -121,7 +121,7 @@ def _story(stack: Stack, screen: Screen, wait: bool) -> dict[str, Any]:
     screen.say(f"incident {line['id'][:8]}: {http}/incidents/{line['id']}")
 
     def approval() -> str:
-        found = get_json(f"{http}/api/incidents/{line['id']}")["incident"]["approval"]
+        found = get_json(f"{http}/api/incidents/{line['id']}")["approval"]
         return found["id"] if found else ""
 
     asked = _until(stack, screen, "the question to people", APPROVAL_TIMEOUT_S, approval)
@@ -134,14 +134,14 @@ def _story(stack: Stack, screen: Screen, wait: bool) -> dict[str, Any]:
         person.approve(asked, "The release fits the errors; roll it back.")
 
     def closed() -> dict[str, Any] | None:
-        found = get_json(f"{http}/api/incidents/{line['id']}")["incident"]
+        found = get_json(f"{http}/api/incidents/{line['id']}")
         return found if found["state"] == "closed" else None
 
     _until(stack, screen, "the end", PERSON_TIMEOUT_S if wait else CLOSE_TIMEOUT_S, closed)
 
     def published() -> dict[str, Any] | None:
         found: dict[str, Any] = get_json(f"{http}/api/incidents/{line['id']}")
-        return found if found["incident"]["documents"] else None
+        return found if found["documents"] else None
 
     full = _until(stack, screen, "the documents", PUBLISH_TIMEOUT_S, published)
     _show_for(stack, screen, 1.5)
@@ -191,16 +191,16 @@ def _until_interrupted(stack: Stack) -> None:
 
 
 def _summary(stack: Stack, screen: Screen, full: dict[str, Any], seconds: float) -> dict[str, Any]:
-    incident = full["incident"]
+    incident = full
     screen.show()
     return {
-        "incident": incident["id"],
-        "state": incident["state"],
+        "incident": full["id"],
+        "state": full["state"],
         "agents": dict(sorted(screen.hops.items())),
         "approvals": len([approval for approval in full["approvals"] if _approved(approval)]),
-        "actions": len([action for action in incident["actions"] if action["state"] == "done"]),
-        "ticket": (incident["ticket"] or {}).get("number", ""),
-        "documents": [document["url"] for document in incident["documents"]],
+        "actions": len([action for action in full["actions"] if action["state"] == "done"]),
+        "ticket": (full["ticket"] or {}).get("number", ""),
+        "documents": [document["url"] for document in full["documents"]],
         "audit_verified": bool(full["audit"]["verified"]),
         "seconds": round(seconds, 1),
     }

@@ -31,7 +31,7 @@ def incident_list(visit: Visit) -> Response:
     """Incidents as lines."""
     visit.reader()
     query = visit.request.query
-    state = query.get("state", "open")
+    state = query.get("state", "all")
     if state not in ("open", "closed", "all", *State):
         raise Refused(400, f"Nobody knows the state {state!r}", "Use open, closed, all or a state of the lifecycle.")
     wanted = Filter(state, query.get("service", ""), query.get("q", ""))
@@ -46,7 +46,15 @@ def incident(visit: Visit, name: str) -> Response:
     if view is None:
         detail = f"Use the whole id, or at least {read_model.MIN_PREFIX} characters that only one id begins with."
         raise Refused(404, "There is no such incident", detail)
-    return json_answer(codec.to_json(view))
+    return json_answer(flat(view))
+
+
+def flat(view: read_model.IncidentView) -> dict[str, object]:
+    """The incident's own fields, and beside them everything that belongs to it."""
+    whole: dict[str, object] = codec.to_json(view)
+    incident_fields = codec.to_json(view.incident)
+    del whole["incident"]
+    return {**incident_fields, **whole}
 
 
 def alert_list(visit: Visit) -> Response:

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Union, get_args, get_origin
 
+from shared.model.incident import Incident
 from shared.portal.read_model import AlertList, IncidentList, IncidentView
 
 ANSWERS: Mapping[str, type] = {
@@ -35,6 +36,7 @@ def schema() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for answer in ANSWERS.values():
         _of(answer, found)
+    _flatten(found)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ARGUS JSON interface",
@@ -42,6 +44,14 @@ def schema() -> dict[str, Any]:
         "oneOf": [{"$ref": f"#/$defs/{answer.__name__}"} for answer in ANSWERS.values()],
         "$defs": dict(sorted(found.items())),
     }
+
+
+def _flatten(found: dict[str, Any]) -> None:
+    """The answer about one incident carries the incident's fields itself (`json_api.flat`)."""
+    view, incident = found[IncidentView.__name__], found[Incident.__name__]
+    beside = {name: value for name, value in view["properties"].items() if name != "incident"}
+    view["properties"] = {**incident["properties"], **beside}
+    view["required"] = list(view["properties"])
 
 
 def of_answer(answer: type) -> dict[str, Any]:

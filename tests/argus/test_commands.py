@@ -60,7 +60,7 @@ def test_incidents_are_a_table(shell: Shell) -> None:
 def test_json_is_what_the_interface_answers(shell: Shell) -> None:
     _ask(shell)
     assert json.loads(shell("incidents", "--json")[1])["count"] == 1
-    assert json.loads(shell("show", INCIDENT, "--json")[1])["incident"]["id"] == INCIDENT
+    assert json.loads(shell("show", INCIDENT, "--json")[1])["id"] == INCIDENT
     assert json.loads(shell("alerts", "--json")[1])["count"] == 0
     assert json.loads(shell("queues", "--json")[1])[0]["name"] == "signals"
 

@@ -1,0 +1,151 @@
+"""The whole loop, with a process that dies at every point of it: nothing is lost, nothing is done twice.
+
+In: one story, and where it is disturbed. Out: what an undisturbed run leaves.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.stores.sqlite import SqliteStore
+from shared.model.lifecycle import State
+from shared.ports.store import Table
+from shared.records import groups, incidents
+from tests.pipeline.faults import Points
+from tests.pipeline.world import GROUP, World
+
+ALERTS = ("HighErrorRatio", "Latency")
+
+
+@dataclass(frozen=True)
+class End:
+    """What must be the same, however the run was disturbed."""
+
+    incidents: int
+    state: State
+    alerts: frozenset[tuple[str, str]]
+    ticket: str
+    ticket_state: dict[str, str]
+    actions: tuple[str, ...]
+    version: str
+    verdict: str
+    documents: frozenset[str]
+    notices: frozenset[tuple[str, str]]
+    claim: groups.Claim
+
+
+def play(world: World) -> None:
+    """Two alerts, a repeat, an approval, and the end."""
+    for name in (*ALERTS, ALERTS[0]):
+        world.fires(name)
+    world.run_until(lambda: bool(world.ids()) and world.incident().state is State.AWAITING_APPROVAL)
+    world.settle()
+    world.vote()
+    world.run_until(lambda: bool(world.incident().actions))
+    for name in ALERTS:
+        world.resolves(name)
+    world.run_until(lambda: world.incident().state is State.CLOSED)
+    world.settle()
+    world.pass_time(timedelta(minutes=10))
+
+
+def end_of(world: World) -> End:
+    incident = world.incident()
+    group = groups.state_of(world.inner, GROUP)
+    assert incident.ticket and incident.approval and group
+    return End(
+        incidents=len(world.ids()),
+        state=incident.state,
+        alerts=frozenset((alert.name, alert.status) for alert in incident.alerts),
+        ticket=incident.ticket.number,
+        ticket_state=dict(world.desk.state),
+        actions=tuple(result.state for result in incident.actions),
+        version=world.workload.version,
+        verdict=str(incident.approval.verdict),
+        documents=frozenset(document.id.partition("-")[0] for document in incident.documents),
+        notices=frozenset((str(notice.kind), notice.title) for _, notice, _ in world.chat.posts),
+        claim=group.state,
+    )
+
+
+def assert_whole(world: World) -> None:
+    """No effect twice, no link broken, nothing left over."""
+    assert len(world.workload.runs) == 1
+    assert len(world.desk.tickets) == 1
+    assert not world.chat.twice()
+    assert not world.desk.twice()
+    assert not world.bus.quarantined
+    assert not world.bus.entries
+    assert not world.audit_problem()
+    assert not world.rows(incidents.OUTBOX)
+    assert not world.rows(incidents.HELD)
+    assert not list(incidents.pending(world.inner))
+    assert len(world.rows(incidents.TIMELINE)) == world.incident().entries
+    events = [entry.event_id for entry in world.timeline()]
+    assert len(set(events)) == len(world.rows(incidents.INBOX))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    store = SqliteStore(tmp_path_factory.mktemp("calm") / "store.db")
+    world = World(store)
+    play(world)
+    yield world
+    store.close()
+
+
+def run(folder: Path, points: Points, seed: int | None = None) -> World:
+    store = SqliteStore(folder / f"{sorted(points.before)}{sorted(points.after)}{seed}.db")
+    world = World(store, points=points, seed=seed)
+    play(world)
+    store.close()
+    return world
+
+
+def test_the_undisturbed_run_is_worth_comparing_with(undisturbed: World) -> None:
+    end = end_of(undisturbed)
+    assert_whole(undisturbed)
+    assert (end.incidents, end.state, end.actions, end.version) == (1, State.CLOSED, ("done",), "2.4.0")
+    assert end.documents == {"review", "learned"}
+    assert end.claim is groups.Claim.CLOSED
+    assert undisturbed.points.count > 120
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_H2_H5_H7_D4_a_crash_at_any_point_changes_nothing_in_the_end(
+    undisturbed: World, tmp_path: Path, part: int
+) -> None:
+    for number in range(1 + part, undisturbed.points.count + 1, 8):
+        world = run(tmp_path, Points(before={number}))
+        assert world.crashes, number
+        assert end_of(world) == end_of(undisturbed), (number, undisturbed.points.trace[number - 1])
+        assert_whole(world)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_H2_H5_H7_D4_a_crash_right_after_an_effect_changes_nothing(
+    undisturbed: World, tmp_path: Path, part: int
+) -> None:
+    effects = ("post", "open", "note", "ticket", "publish", "run", "start", "wake", "send")
+    numbers = [i for i, name in enumerate(undisturbed.points.trace, 1) if name.startswith(effects)]
+    for number in numbers[part::4]:
+        world = run(tmp_path, Points(after={number}))
+        assert world.crashes, number
+        assert end_of(world) == end_of(undisturbed), (number, undisturbed.points.trace[number - 1])
+        assert_whole(world)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_order_doubled_deliveries_and_three_crashes_end_the_same(
+    undisturbed: World, tmp_path: Path, seed: int
+) -> None:
+    chosen = random.Random(seed).sample(range(1, undisturbed.points.count + 40), 3)
+    world = run(tmp_path, Points(before=set(chosen)), seed)
+    assert end_of(world) == end_of(undisturbed), chosen
+    assert_whole(world)
