@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import azure.functions as func
 
@@ -10,6 +10,7 @@ from shared import dispatch, wiring
 from shared.model.pipeline import Queue
 
 BUS = "ServiceBusConnection"
+FRESH = timedelta(minutes=2)  # a run that is later than this measures now, whatever it was due for
 blueprint = func.Blueprint()
 
 
@@ -40,4 +41,18 @@ def tickets(message: func.ServiceBusMessage) -> None:
 @blueprint.timer_trigger("timer", "%ARGUS_POLL_SCHEDULE%")
 def poll(timer: func.TimerRequest) -> None:
     """Collector, asking the targets that do not speak by themselves."""
-    dispatch.poll(wiring.app().engine, "poll", datetime.now(UTC).replace(microsecond=0))
+    dispatch.poll(wiring.app().engine, "poll", due(timer, datetime.now(UTC)))
+
+
+def due(timer: func.TimerRequest, now: datetime) -> datetime:
+    """The occurrence a timer run stands for; the same after a crash, so the ids made of it are, too (rule M2).
+
+    Args:
+        now: aware; taken when the host says nothing usable, or the run is overdue: what is measured is measured now.
+    """
+    try:
+        said = datetime.fromisoformat(str((getattr(timer, "schedule_status", None) or {}).get("Next", "")))
+    except ValueError:
+        said = now
+    plausible = said.tzinfo is not None and not timer.past_due and timedelta(0) <= now - said < FRESH
+    return said if plausible else now.replace(microsecond=0)

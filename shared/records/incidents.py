@@ -14,6 +14,7 @@ from shared.model.audit import AuditEntry, TimelineEntry
 from shared.model.event import Event, derive_id
 from shared.model.incident import Incident
 from shared.ports.store import Conflict, Insert, Replace, Row, Store, Table, Upsert, Value
+from shared.records import groups
 from shared.records.rows import moment, pack, shard, text, unpack
 
 INCIDENT = "incident"
@@ -67,6 +68,20 @@ def load(store: Store, incident_id: str) -> Loaded | None:
         return None
     row = store.get(Table.INCIDENTS, incident_id, INCIDENT)
     return None if row is None else Loaded(unpack(Incident, row.values), row.etag)
+
+
+def still_firing(store: Store, incident: Incident) -> tuple[str, ...]:
+    """Names of the alerts that have not resolved: of the incident, and of its group where the incident has too many.
+
+    The router sends before it writes (rule S5), so the incident may know a newer state than the group: it counts.
+    """
+    known = {alert.fingerprint: alert for alert in incident.alerts}
+    found = {alert.fingerprint: alert.name for alert in incident.firing}
+    for member in groups.unresolved(store, incident.group_key) if incident.group_key else ():
+        alert = known.get(member.fingerprint)
+        if alert is None or groups.rank(alert) < groups.rank(member):
+            found[member.fingerprint] = member.name
+    return tuple(found.values())
 
 
 def rows(store: Store, partition: str, prefix: str, table: Table = Table.INCIDENTS) -> Iterator[Row]:

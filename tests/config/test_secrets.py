@@ -71,7 +71,7 @@ def test_the_whole_is_valid() -> None:
     assert len(PLACES) > 100
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(place=st.sampled_from(PLACES), secret=SECRET, wrapped=st.booleans())
 @example(place=("rules", "slow", "kind"), secret="hidden-in-a-kind", wrapped=False)
 @example(place=("channels", "ops", "type"), secret="hidden-in-a-type", wrapped=False)
@@ -82,7 +82,7 @@ def test_a_value_from_the_environment_is_never_repeated(place: Place, secret: st
     assert "hidden-" not in _told(data, {**ENVIRON, "ELSEWHERE": secret})
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(place=st.sampled_from(PLACES), secret=SECRET, wrapped=st.booleans())
 def test_a_value_in_the_file_is_never_repeated(place: Place, secret: str, wrapped: bool) -> None:
     told = _told(_placed(place, {"url": secret} if wrapped else secret), dict(ENVIRON))

@@ -36,7 +36,7 @@ class End:
     version: str
     verdict: str
     documents: frozenset[str]
-    notices: frozenset[tuple[str, str]]
+    notices: frozenset[str]
     claim: groups.Claim
 
 
@@ -48,6 +48,7 @@ def play(world: World) -> None:
     world.settle()
     world.vote()
     world.run_until(lambda: bool(world.incident().actions))
+    world.settle()
     for name in ALERTS:
         world.resolves(name)
     world.run_until(lambda: world.incident().state is State.CLOSED)
@@ -69,7 +70,7 @@ def end_of(world: World) -> End:
         version=world.workload.version,
         verdict=str(incident.approval.verdict),
         documents=frozenset(document.id.partition("-")[0] for document in incident.documents),
-        notices=frozenset((str(notice.kind), notice.title) for _, notice, _ in world.chat.posts),
+        notices=frozenset(str(notice.kind) for _, notice, _ in world.chat.posts),
         claim=group.state,
     )
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from shared import dispatch
@@ -393,6 +392,3 @@ class World:
         return audit_chain.verify_incident(entries, incident.id, incident.entries, incident.audit_head)
 
 
-def path_of(folder: Path) -> Path:
-    """Where a world keeps its store."""
-    return folder / "world.db"

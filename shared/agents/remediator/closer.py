@@ -22,7 +22,6 @@ from shared.model.incident import Incident, Recovery
 from shared.model.lifecycle import Moment
 from shared.model.notice import Fact, NoticeKind
 from shared.model.outcome import Change, Emit, Happened, Outcome, Put
-from shared.model.signal import Status
 from shared.ports import Ports
 from shared.records import groups, incidents, windows
 
@@ -41,19 +40,11 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     if data.kind is ClosingKind.MANUAL:
         reason = data.reason or "closed by hand"
         return _close(incident, f"{data.by}: {reason}", False, data.by, now, ports)
-    if _all_resolved(incident, ports):
+    if incident.alerts and not incidents.still_firing(ports.store, incident):
         return _close(incident, "every alert resolved at its source", True, "", now, ports)
     if data.kind is ClosingKind.RECHECK and incident.recovery and incident.recovery.measured_at > event.time:
         return Outcome("measured already", "another check has taken over")
     return _measure(incident, now, ports, event)
-
-
-def _all_resolved(incident: Incident, ports: Ports) -> bool:
-    if not incident.alerts:
-        return False
-    if incident.group_key and groups.unresolved(ports.store, incident.group_key):
-        return False
-    return all(alert.status is Status.RESOLVED for alert in incident.alerts)
 
 
 def _measure(incident: Incident, now: datetime, ports: Ports, event: Event) -> Outcome:

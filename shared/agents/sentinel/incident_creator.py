@@ -5,6 +5,7 @@ In: group changes, manual requests, acknowledgements, assignments. Out: the inci
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from shared.agents import notices
@@ -30,7 +31,7 @@ from shared.model.notice import Fact, NoticeKind
 from shared.model.outcome import Change, Emit, Happened, Outcome, Put
 from shared.model.signal import Signal, SignalKind, Status
 from shared.ports import Ports
-from shared.records import groups
+from shared.records import groups, incidents
 
 MAX_TITLE_CHARS = 160  # ServiceNow's short_description; longer titles are cut once, here
 
@@ -126,9 +127,7 @@ def _join(change: GroupChanged, incident: Incident, ports: Ports) -> Outcome:
 def _resolved(
     alert: Alert, incident: Incident, changes: tuple[Change, ...], ports: Ports, alerts: tuple[Alert, ...]
 ) -> Outcome:
-    left = groups.unresolved(ports.store, incident.group_key) if incident.group_key else ()
-    firing = [a.name for a in alerts if a.status is Status.FIRING]
-    still = len(left) or len(firing)
+    still = len(incidents.still_firing(ports.store, replace(incident, alerts=alerts)))
     what = f"{alert.name} resolved at its source"
     if incident.over:
         return Outcome(what, "the incident is closed already", changes)

@@ -5,6 +5,7 @@ In: suspects, signs, shifts. Out: one sentence each.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from shared.agents.triage.rca.changes import Suspect
@@ -12,6 +13,7 @@ from shared.agents.triage.rca.onset import Shift
 from shared.agents.triage.rca.signatures import Sign
 
 MAX_QUOTE_CHARS = 160
+_FIELDS = re.compile(r"( [A-Za-z_][\w.]*=\S+)+\s*$")
 
 
 def quote(text: str, limit: int = MAX_QUOTE_CHARS) -> str:
@@ -23,6 +25,11 @@ def quote(text: str, limit: int = MAX_QUOTE_CHARS) -> str:
 def clock(at: datetime) -> str:
     """A moment in UTC, to the second."""
     return at.astimezone(UTC).strftime("%H:%M:%S UTC")
+
+
+def said(line: str) -> str:
+    """A log line without the ``name=value`` fields behind its message; they stay in the evidence."""
+    return _FIELDS.sub("", line) or line
 
 
 def span(length: timedelta) -> str:
@@ -38,7 +45,7 @@ def of_change(suspect: Suspect, service: str, onset: datetime) -> str:
     what = f"Release {quote(suspect.evidence.version, 60)}" if suspect.evidence.version else "The change"
     when = f"{what} of {quote(service, 60)} came {span(suspect.lead)} before the trouble began at {clock(onset)}"
     if suspect.constant:
-        return f"{when} and set {quote(suspect.line)}; since then the log says {quote(suspect.message)}."
+        return f"{when} and set {quote(suspect.line)}; since then the log says {quote(said(suspect.message))}."
     if suspect.line:
         return f"{when} and changed {quote(suspect.line)}, which shares words with what is seen: {_words(suspect)}."
     if suspect.shared:
@@ -50,7 +57,7 @@ def of_change(suspect: Suspect, service: str, onset: datetime) -> str:
 
 def of_sign(sign: Sign) -> str:
     """Why a class of cause is suspected."""
-    return f"The evidence says that {sign.says}: {quote(sign.quote)}."
+    return f"The evidence says that {sign.says}: {quote(said(sign.quote))}."
 
 
 def of_no_change(changes: int, early: int) -> str:
