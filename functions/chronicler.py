@@ -1,4 +1,7 @@
-"""Chronicler's trigger: knowledge."""
+"""Chronicler's trigger: knowledge.
+
+In: messages about closed incidents. Out: hops; an exception makes the host abandon the message.
+"""
 
 from __future__ import annotations
 

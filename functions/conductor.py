@@ -1,4 +1,7 @@
-"""Conductor's trigger: the sweep."""
+"""Conductor's trigger: the sweep.
+
+In: a timer. Out: what a crash left undone is done, or sent again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Executor's trigger: one queue in, no HTTP; the only identity that may change a workload."""
+"""Executor's trigger: one queue in, no HTTP; the only identity that may change a workload.
+
+In: approved actions. Out: hops; an exception makes the host abandon the message.
+"""
 
 from __future__ import annotations
 

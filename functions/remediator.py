@@ -1,4 +1,7 @@
-"""Remediator's triggers: approvals, decisions, ticket updates, closing, and the durable wait for people."""
+"""Remediator's triggers: approvals, decisions, ticket updates, closing, and the durable wait for people.
+
+In: messages, and episodes of the wait. Out: hops; an exception makes the host abandon the message.
+"""
 
 from __future__ import annotations
 

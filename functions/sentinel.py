@@ -1,4 +1,7 @@
-"""Sentinel's triggers: signals, incidents, notifications, tickets, and the timer that polls."""
+"""Sentinel's triggers: signals, incidents, notifications, tickets, and the timer that polls.
+
+In: messages and timer ticks. Out: hops; an exception makes the host abandon the message.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,10 @@ def due(timer: func.TimerRequest, now: datetime) -> datetime:
     Args:
         now: aware; taken when the host says nothing usable, or the run is overdue: what is measured is measured now.
     """
+    now = now.replace(microsecond=0)
     try:
         said = datetime.fromisoformat(str((getattr(timer, "schedule_status", None) or {}).get("Next", "")))
     except ValueError:
-        said = now
+        return now
     plausible = said.tzinfo is not None and not timer.past_due and timedelta(0) <= now - said < FRESH
-    return said if plausible else now.replace(microsecond=0)
+    return said if plausible else now

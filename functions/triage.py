@@ -1,4 +1,7 @@
-"""Triage's triggers: investigations and enrichment."""
+"""Triage's triggers: investigations and enrichment.
+
+In: messages. Out: hops; an exception makes the host abandon the message.
+"""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ def pages() -> Mapping[Path, str]:
         ROOT / "docs" / "lifecycle.md": _lifecycle(),
         ROOT / "docs" / "pipeline.md": _pipeline(),
         ROOT / "docs" / "configuration.md": _configuration(wiring.schema()),
+        ROOT / "docs" / "products.md": _products(wiring.schema()),
     }
 
 
@@ -95,29 +96,45 @@ def _purpose(name: MicroAgent) -> str:
 
 
 def _configuration(schema: Mapping[str, Any]) -> str:
-    definitions = schema["$defs"]
-    rows = [
-        [f"[`{name}`](#{name})" if _sections(name, field) else f"`{name}`", _meaning(field, definitions)]
-        for name, field in schema["properties"].items()
-    ]
-    lines = [
-        f"{_NOTE}# Configuration\n",
+    definitions, rows = schema["$defs"], []
+    for name, field in schema["properties"].items():
+        page = "products.md" if name in wiring.FAMILIES else ""
+        shown = f"[`{name}`]({page}#{name})" if _sections(name, field) else f"`{name}`"
+        rows.append([shown, _meaning(field, definitions)])
+    return (
+        f"{_NOTE}# Configuration\n\n"
         "One YAML file, named by the app setting `ARGUS_CONFIG`; without it, `config/argus.yaml`. In it `${NAME}` is "
         "an environment variable that must be set and `${NAME:-default}` one that need not be; write `$${` for a plain "
         "`${`. Within `{ }` a `${NAME}` needs quotes. Times are ISO 8601 with their zone, durations are in the unit "
-        "their name ends with (`_s`: seconds).\n",
+        "their name ends with (`_s`: seconds).\n\n"
         "Everything wrong is told at once, with file, line and what was probably meant, and the app does not start "
         "with it. The same in machine-readable form, for editors: [`config/schema.json`](../config/schema.json). "
         "Examples: [`config/argus.yaml`](../config/argus.yaml) is the demo, [`config/prod.example.yaml`](../config/"
-        "prod.example.yaml) a larger installation.\n",
-        _table(["section", "meaning"], rows),
-    ]
+        "prod.example.yaml) a larger installation. Sections that name a product are on [a page of their own]"
+        "(products.md).\n\n"
+        f"{_table(['section', 'meaning'], rows)}\n{_told(schema, families=False)}"
+    )
+
+
+def _products(schema: Mapping[str, Any]) -> str:
+    return (
+        f"{_NOTE}# Products\n\n"
+        "What ARGUS speaks to. Each part is a section of the [configuration](configuration.md); an entry in it has a "
+        "name of your choice, and `type` says which product it is. Without `type` the name says it: under `ticketing`, "
+        "`servicenow: {...}` is the same as `desk: {type: servicenow, ...}`.\n"
+        f"{_told(schema, families=True)}"
+    )
+
+
+def _told(schema: Mapping[str, Any], families: bool) -> str:
+    """The tables of all top-level sections of one page."""
+    definitions, lines = schema["$defs"], []
     for name, field in schema["properties"].items():
-        sections = _sections(name, field)
-        if sections:
-            lines.append(f"\n## {name}\n\n{_meaning(field, definitions)}")
-        for title, key in sections:
-            lines += list(_section(title, definitions[key], definitions, name))
+        if (name in wiring.FAMILIES) is families:
+            sections = _sections(name, field)
+            lines += [f"\n## {name}\n\n{_meaning(field, definitions)}"] if sections else []
+            for title, key in sections:
+                lines += list(_section(title, definitions[key], definitions, name))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -138,14 +155,12 @@ def _sections(name: str, field: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _section(title: str, definition: Mapping[str, Any], definitions: Mapping[str, Any], top: str) -> Iterator[str]:
     if title:
         yield f"\n### {title}\n\n{_one_line(definition.get('description', ''))}"
-    names = sorted(definition["properties"], key=lambda name: name != "type")
+    names = [name for name, field in definition["properties"].items() if not (name == "type" and "const" in field)]
     required = definition.get("required", [])
     rows = []
     for name in names:
         field = definition["properties"][name]
         default = "**required**" if name in required else _default(field)
-        if name == "type":
-            default = "the name" if "const" in field else default
         rows.append([f"`{name}`", _type(field, definitions), default, _meaning(field, definitions)])
     yield "\n" + _table(["setting", "type", "default", "meaning"], rows)
     for name in names:

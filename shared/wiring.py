@@ -310,5 +310,15 @@ def _section_schema(definitions: dict[str, Any], adapter: Adapter[Any]) -> dict[
 
 
 def schema_text() -> str:
-    """`config/schema.json` as it must be."""
-    return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    """`config/schema.json` as it must be: one definition a line, so that a change shows as a change of one line."""
+    whole = schema()
+    parts = {name: whole.pop(name) for name in ("properties", "$defs")}
+    lines = [f"  {json.dumps(name)}: {_compact(value)}" for name, value in sorted(whole.items())]
+    for name, inner in parts.items():
+        rows = [f"    {json.dumps(key)}: {_compact(value)}" for key, value in inner.items()]
+        lines.append(f"  {json.dumps(name)}: {{\n" + ",\n".join(rows) + "\n  }")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

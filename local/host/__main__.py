@@ -91,7 +91,13 @@ async def serve(host: Host, bound: socket.socket, parent_pid: int | None) -> boo
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     config = uvicorn.Config(
-        host.asgi, interface="asgi3", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
+        host.asgi,
+        interface="asgi3",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     server = Server(config)
     host.start()  # first: a request must not find the hub half taken up; the socket listens, so none is lost
@@ -121,7 +127,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     for noisy in ("azure.servicebus", "azure.core", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("azure.servicebus._pyamqp").setLevel(logging.ERROR)
+    # A lost connection is one line of ours; the SDK would add a traceback for each of its receivers.
+    for lost in ("azure.servicebus._pyamqp", "azure.servicebus.aio._async_utils"):
+        logging.getLogger(lost).setLevel(logging.ERROR)
     try:
         if arguments.settings is not None:
             apply_settings_file(arguments.settings)

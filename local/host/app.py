@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local.host.bus import Bus, Open, open_servicebus, queue_triggers
@@ -145,15 +145,17 @@ class Host:
         except RouteError as exc:
             raise SettingsError(str(exc)) from exc
         front = HttpFront(table, https, self._invoker, self._draining)
-        every = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/admin/host/status", self._status, methods=["GET"]),
                 Route("/admin/functions/{name}", self._run_function, methods=["POST"]),
                 Mount(BASE_PATH.rstrip("/"), routes=ClientHttp(self._hub, self._draining).routes()),
-                Route("/{path:path}", front.__call__, methods=every),
             ]
         )
+        # Not a route: a route's pattern does not match a line break, and knows a few methods only.
+        app.router.redirect_slashes = False
+        app.router.default = request_response(front)
+        return app
 
     async def _status(self, request: Request) -> Response:
         return JSONResponse(

@@ -53,6 +53,16 @@ class Places:
         return self.data / "settings.json"
 
     @property
+    def store(self) -> Path:
+        """The hosts' store."""
+        return self.data / "store.db"
+
+    @property
+    def hosts(self) -> Path:
+        """Lock that every host holds while it lives."""
+        return self.data / "hosts.lock"
+
+    @property
     def logs(self) -> Path:
         """One log file per process."""
         return self.data / "logs"

@@ -13,8 +13,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+from local.stack.recovery import LifeLine
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
@@ -75,16 +78,27 @@ class Child:
 
 
 def start(
-    name: str, module: str, arguments: Sequence[str], environ: Mapping[str, str], folder: Path, logs: Path, ready: str
+    name: str,
+    module: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    folder: Path,
+    logs: Path,
+    ready: str,
+    alive: LifeLine | None = None,
 ) -> Child:
-    """Start ``python -m module`` in a process group of its own, so that Ctrl-C reaches the supervisor alone."""
+    """Start ``python -m module`` in a process group of its own, so that Ctrl-C reaches the supervisor alone.
+
+    Args:
+        alive: the process holds its share of this while it lives.
+    """
 
     def again() -> Child:
-        return start(name, module, arguments, environ, folder, logs, ready)
+        return start(name, module, arguments, environ, folder, logs, ready, alive)
 
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{name}.log"
-    with log.open("ab") as output:
+    with log.open("ab") as output, alive.share() if alive else nullcontext(()) as inherited:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments, "--parent-pid", str(os.getpid())],
             env=dict(environ),
@@ -93,6 +107,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=inherited,
         )
     return Child(name, process, log, ready, again)
 

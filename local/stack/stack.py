@@ -15,10 +15,12 @@ from typing import IO
 
 from local.stack.places import ROOT, Places, choose_ports, load_secrets, write_private
 from local.stack.processes import Child, StackError, start, wait_gone
+from local.stack.recovery import LifeLine, end_leases
 from shared.model.pipeline import Queue
 
 LOCK_WAIT_S = 20.0
 ORPHAN_WAIT_S = 5.0
+HOSTS_WAIT_S = 10.0  # a host without its parent drains for 8 s
 ROLES = {"host": "edge,core,exec", "edge": "edge", "core": "core", "exec": "exec"}
 
 
@@ -58,6 +60,7 @@ class Stack:
         """
         self._take_lock()
         self._bury_orphans()
+        self._end_leases(HOSTS_WAIT_S)
         self.ports = choose_ports(self.places, self.usual)
         self.secrets = load_secrets(self.places)
         environ = self.environ()
@@ -102,7 +105,9 @@ class Stack:
                 arguments += ["--durable-db", str(self.places.data / "durable.db")]
             own = {**environ, "ARGUS_ROLES": ROLES[name]}
             ready = f"{self.url(port)}/admin/host/status"
-            children.append(start(name, "local.host", arguments, own, ROOT, self.places.logs, ready))
+            children.append(
+                start(name, "local.host", arguments, own, ROOT, self.places.logs, ready, LifeLine(self.places.hosts))
+            )
         return children
 
     def _start_load(self, environ: dict[str, str]) -> None:
@@ -125,7 +130,7 @@ class Stack:
             "ARGUS_CONFIG": str(self.config),
             "ARGUS_PORTAL_URL": self.url("http"),
             "ARGUS_SHOP_URL": self.url("shop"),
-            "ARGUS_STORE": str(data / "store.db"),
+            "ARGUS_STORE": str(self.places.store),
             "ARGUS_HEADS": str(data / "heads.jsonl"),
             "ARGUS_HOP_LOG": str(self.places.hops),
             "ARGUS_KNOWLEDGE_REPO": str(data / "knowledge"),
@@ -163,6 +168,8 @@ class Stack:
 
     def revive(self, dead: Child) -> None:
         """Start a process again that ended; what it kept is still there."""
+        if dead.name in ROLES:
+            self._end_leases(0)
         successor = dead.again()
         self.children[self.children.index(dead)] = successor
         successor.wait_ready()
@@ -195,6 +202,11 @@ class Stack:
                 ) from None
             self._lock = lock
             return
+
+    def _end_leases(self, wait_s: float) -> None:
+        """What dead hosts were in the middle of need not wait for its lease, when it is sure that they are dead."""
+        if LifeLine(self.places.hosts).all_gone(wait_s):
+            end_leases(self.places.store)
 
     def _bury_orphans(self) -> None:
         if not self.places.up_file.exists():

@@ -51,9 +51,11 @@ def _check_sources(document: Document) -> None:
             what = "the name is part of an address: letters, digits, dots, dashes and underlines only"
             _report(document, ("sources", name), what)
     known = {*sources, "default"}
+    portal = document.data.get("portal")
+    for name in _names(portal.get("keys")) if isinstance(portal, Mapping) else []:
+        if name not in known:
+            document.report(("portal", "keys", name), f"no such source is configured{suggestion(name, known)}")
     for place, value in _find(document.data, ("portal", "keys", "*")):
-        if place[-1] not in known:
-            _report(document, place, f"no such source is configured{suggestion(str(place[-1]), known)}")
         if value and len(value) < MIN_KEY_CHARS:
             _report(document, place, f"must have at least {MIN_KEY_CHARS} characters")
 

@@ -19,6 +19,7 @@ CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 KEY_HEADER = "x-functions-key"
 KEY_QUERY = "code"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SignIn(Identity, Protocol):
@@ -58,11 +59,19 @@ class Access:
         return self._identity.who(request.headers, request.cookies)
 
     def may_read(self, request: Request, person: Person | None) -> bool:
-        """Whether pages and JSON are shown: to everybody if configured so, else to people and to holders of the key."""
-        if self._anonymous_read or person is not None:
+        """Whether pages and JSON are shown: to people and holders of the key, and to everybody if configured so."""
+        if person is not None or (self._anonymous_read and self._addressed(request)):
             return True
         given = request.headers.get(KEY_HEADER) or request.query.get(KEY_QUERY) or ""
         return bool(self._key) and hmac.compare_digest(given.encode("utf-8", "replace"), self._key)
+
+    def _addressed(self, request: Request) -> bool:
+        """Whether the request names the portal as it is known, or this machine.
+
+        A page elsewhere can let its own name point here (DNS rebinding); the browser then takes ours for that site's.
+        """
+        host = request.headers.get("host", "").lower()
+        return not host or host == self._base or _name(host) in LOOPBACK
 
     def csrf(self, person: Person | None) -> str:
         """The token a form of this person must carry; empty for nobody."""
@@ -95,4 +104,14 @@ class Access:
 
 
 def _origin(url: str) -> str:
-    return urlsplit(url).netloc.lower()
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:  # such as http://[
+        return "no address"
+
+
+def _name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -29,6 +29,7 @@ from shared.ports.bus import Bus, Message
 MAX_TITLE_CHARS = 200
 MAX_NAME_CHARS = 100
 MAX_TEXT_CHARS = 4000
+MAX_HASH_CHARS = 100
 
 ACTS: Mapping[str, str] = {
     "acknowledge": "acknowledged",

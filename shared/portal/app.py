@@ -27,6 +27,8 @@ _VERB = r"(?P<verb>acknowledge|assign|close|investigate)"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", r"/", pages.incident_list),
     ("GET", r"/alerts", pages.alert_list),
+    ("GET", r"/alerts/raw", pages.raw_body),
+    ("GET", r"/quarantine", pages.quarantine_list),
     ("GET", r"/open", pages.open_form),
     ("POST", r"/open", changes.open_incident),
     ("GET", r"/signin", pages.sign_in_page),
@@ -38,6 +40,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", r"/approvals/(?P<approval_id>[^/]{1,200})", changes.decide),
     ("GET", r"/api/session", json_api.session),
     ("GET", r"/api/alerts", json_api.alert_list),
+    ("GET", r"/api/quarantine", json_api.quarantine_list),
     ("GET", r"/api/incidents", json_api.incident_list),
     ("POST", r"/api/incidents", json_api.open_incident),
     ("GET", rf"/api/incidents/{_ID}", json_api.incident),

@@ -5,24 +5,26 @@ In: a visit with a form. Out: an event on its way, and a redirect to the page th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from shared.model.approval import Vote
 from shared.model.event import derive_id
 from shared.portal import acts, deciding, pages, read_model
-from shared.portal.acts import MAX_TEXT_CHARS, text_of
+from shared.portal.acts import MAX_HASH_CHARS, MAX_TEXT_CHARS, text_of
 from shared.portal.exchange import Refused, Response, local_path, redirect
 from shared.portal.site import Visit
+
+Fields = Callable[[], Mapping[str, str]]  # read last: who, and of what, is refused before what a body says
 
 
 def act(visit: Visit, name: str, verb: str) -> Response:
     """Acknowledge, assign, close or investigate."""
-    incident_id = perform(visit, name, verb, visit.request.form)
+    incident_id = perform(visit, name, verb, lambda: visit.request.form)
     return redirect(f"/incidents/{quote(incident_id)}?note={acts.ACTS[verb]}")
 
 
-def perform(visit: Visit, name: str, verb: str, fields: Mapping[str, str]) -> str:
+def perform(visit: Visit, name: str, verb: str, fields: Fields) -> str:
     """Send a person's act on an incident.
 
     Returns:
@@ -36,7 +38,7 @@ def perform(visit: Visit, name: str, verb: str, fields: Mapping[str, str]) -> st
     incident_id = read_model.find_incident(ports.store, name)
     if not incident_id:
         raise Refused(404, "There is no such incident", "The address may be cut off; look in the list.")
-    data = acts.payload_of(verb, person.user, fields, ports.settings)
+    data = acts.payload_of(verb, person.user, fields(), ports.settings)
     acts.send(ports.bus, data, person.user, incident_id, visit.now)
     return incident_id
 
@@ -44,7 +46,7 @@ def perform(visit: Visit, name: str, verb: str, fields: Mapping[str, str]) -> st
 def open_incident(visit: Visit) -> Response:
     """Open an incident by hand."""
     try:
-        incident_id = request_incident(visit, visit.request.form)
+        incident_id = request_incident(visit, lambda: visit.request.form)
     except Refused as refused:
         if refused.status != 400:
             raise
@@ -52,7 +54,7 @@ def open_incident(visit: Visit) -> Response:
     return redirect(f"/incidents/{incident_id}?note=opened")
 
 
-def request_incident(visit: Visit, fields: Mapping[str, str]) -> str:
+def request_incident(visit: Visit, fields: Fields) -> str:
     """Send a person's request for a new incident.
 
     Returns:
@@ -62,7 +64,7 @@ def request_incident(visit: Visit, fields: Mapping[str, str]) -> str:
         Refused: 401, 403 or 400.
     """
     person = visit.actor()
-    data = acts.requested(person.user, fields)
+    data = acts.requested(person.user, fields())
     incident_id = derive_id("manual", person.user, visit.now.isoformat())
     acts.send(visit.site.ports.bus, data, person.user, incident_id, visit.now)
     return incident_id
@@ -71,7 +73,7 @@ def request_incident(visit: Visit, fields: Mapping[str, str]) -> str:
 def decide(visit: Visit, approval_id: str) -> Response:
     """Vote; the answer is the approval page."""
     try:
-        view, no, told = vote(visit, approval_id, visit.request.form)
+        view, no, told = vote(visit, approval_id, lambda: visit.request.form)
     except Refused as refused:
         if refused.status not in (400, 403):
             raise
@@ -82,9 +84,7 @@ def decide(visit: Visit, approval_id: str) -> Response:
     return redirect(f"/approvals/{quote(view.request.id)}?note={'voted' if told else 'kept'}")
 
 
-def vote(
-    visit: Visit, approval_id: str, fields: Mapping[str, str]
-) -> tuple[read_model.ApprovalView, deciding.No | None, bool]:
+def vote(visit: Visit, approval_id: str, fields: Fields) -> tuple[read_model.ApprovalView, deciding.No | None, bool]:
     """Read a ballot and cast it.
 
     Returns:
@@ -95,11 +95,13 @@ def vote(
     """
     person = visit.actor()
     view = pages.approval_of(visit, approval_id)
-    choice = deciding.choice_of(fields.get("choice", ""))
+    given = fields()
+    choice = deciding.choice_of(given.get("choice", ""))
     if choice is None:
         raise Refused(400, "Neither approved nor rejected", "Choose one of the two.")
-    comment = text_of(fields, "comment", MAX_TEXT_CHARS, required=False)
-    ballot = Vote(person.user, choice, visit.now, fields.get("plan_hash", ""), comment)
+    comment = text_of(given, "comment", MAX_TEXT_CHARS, required=False)
+    plan_hash = text_of(given, "plan_hash", MAX_HASH_CHARS, required=False)
+    ballot = Vote(person.user, choice, visit.now, plan_hash, comment)
     no, told = deciding.cast(visit.site.ports, view, person, ballot)
     return view, no, told
 

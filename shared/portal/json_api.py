@@ -6,6 +6,7 @@ In: a visit. Out: the read model's views as JSON, or an accepted change.
 from __future__ import annotations
 
 import json
+from functools import partial
 from urllib.parse import quote
 
 from shared.model import codec
@@ -16,6 +17,7 @@ from shared.portal.read_model import LISTED, Filter
 from shared.portal.site import Visit
 
 DEFAULT_LIMIT = 100
+MAX_BODY_BYTES = 256 * 1024  # the longest text a field takes is 4000 characters
 
 
 def session(visit: Visit) -> Response:
@@ -63,19 +65,25 @@ def alert_list(visit: Visit) -> Response:
     return json_answer(codec.to_json(read_model.alert_list(visit.site.ports.store, _limit(visit))))
 
 
+def quarantine_list(visit: Visit) -> Response:
+    """What nobody could work off."""
+    visit.reader()
+    return json_answer(codec.to_json(read_model.quarantine_list(visit.site.ports.store, visit.now, _limit(visit))))
+
+
 def open_incident(visit: Visit) -> Response:
     """Open an incident by hand."""
-    return _accepted(changes.request_incident(visit, _fields(visit)), "opened")
+    return _accepted(changes.request_incident(visit, partial(_fields, visit)), "opened")
 
 
 def act(visit: Visit, name: str, verb: str) -> Response:
     """Acknowledge, assign, close or investigate."""
-    return _accepted(changes.perform(visit, name, verb, _fields(visit)), acts.ACTS[verb])
+    return _accepted(changes.perform(visit, name, verb, partial(_fields, visit)), acts.ACTS[verb])
 
 
 def decide(visit: Visit, approval_id: str) -> Response:
     """Vote."""
-    view, no, told = changes.vote(visit, approval_id, _fields(visit))
+    view, no, told = changes.vote(visit, approval_id, partial(_fields, visit))
     if no is not None:
         raise Refused(no.status, "The vote was not accepted", no.why)
     body = {"accepted": True, "approval": view.request.id, "incident": view.request.incident_id, "queued": told}
@@ -98,6 +106,8 @@ def _fields(visit: Visit) -> dict[str, str]:
     if not visit.request.body:
         return {}
     kind = visit.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if len(visit.request.body) > MAX_BODY_BYTES:
+        raise Refused(413, "The body is too large", f"At most {MAX_BODY_BYTES} bytes.")
     if kind != "application/json":
         raise Refused(415, "The body is not declared as JSON", "Send it with Content-Type: application/json.")
     try:

@@ -11,11 +11,12 @@ from urllib.parse import quote
 from shared.model.approval import Choice
 from shared.model.lifecycle import State
 from shared.portal import deciding, read_model
-from shared.portal.exchange import Refused, Response, redirect
+from shared.portal.exchange import SECURITY_HEADERS, TEXT, Refused, Response, redirect
 from shared.portal.read_model import ApprovalView, Filter
 from shared.portal.site import Visit
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SHOWN = 200  # a page of 1000 lines is 600 KB
 _STATES = ("open", "closed", "all", *State)
 
 
@@ -31,7 +32,9 @@ def incident_list(visit: Visit) -> Response:
     services = sorted({line.service for line in everything.incidents} | set(visit.site.ports.settings.services))
     return visit.html(
         "incidents.html",
-        lines=shown,
+        lines=shown[:SHOWN],
+        matching=len(shown),
+        listed=read_model.LISTED if everything.count >= read_model.LISTED else 0,
         wanted=wanted,
         services=[service for service in services if service],
         counts={"open": everything.count - closed, "closed": closed, "all": everything.count},
@@ -43,6 +46,22 @@ def alert_list(visit: Visit) -> Response:
     """The alert list: every alert, and why it did or did not open an incident."""
     visit.reader()
     return visit.html("alerts.html", alerts=read_model.alert_list(visit.site.ports.store).alerts)
+
+
+def quarantine_list(visit: Visit) -> Response:
+    """What nobody could work off, and why."""
+    visit.reader()
+    return visit.html("quarantine.html", found=read_model.quarantine_list(visit.site.ports.store, visit.now))
+
+
+def raw_body(visit: Visit) -> Response:
+    """A body as it arrived: as text, never as what it says it is."""
+    visit.reader()
+    body = read_model.raw_body(visit.site.ports.store, visit.request.query.get("ref", ""))
+    if body is None:
+        raise Refused(404, "There is no such body", "Bodies are kept for 30 days; the address may be cut off.")
+    headers = {**SECURITY_HEADERS, "Content-Security-Policy": "default-src 'none'; sandbox"}
+    return Response(200, body, TEXT, headers)
 
 
 def incident(visit: Visit, name: str) -> Response:

@@ -8,18 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
 
+from shared.model.alert import Alert
 from shared.model.approval import ApprovalRequest, Decision, Vote
 from shared.model.audit import AuditEntry, TimelineEntry
 from shared.model.diagnosis import Evidence, EvidenceKind
 from shared.model.incident import Incident
 from shared.model.lifecycle import State
 from shared.ports.store import Store
-from shared.records import approvals, audit_chain, evidence, incidents, index
-from shared.records.index import AlertLine, IncidentLine
+from shared.records import approvals, audit_chain, evidence, incidents, index, payloads
+from shared.records.index import IncidentLine
 
 LISTED = 1000  # the newest incidents and alerts that lists and prefixes look at
 MIN_PREFIX = 6
+_REFERENCE = re.compile(r"\d{8}-[0-9a-f]{2}/[^/\\#?\x00-\x1f\x7f-\x9f]{1,200}")
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,200}")
 _KIND_ORDER = {EvidenceKind.CHANGE: 0, EvidenceKind.METRIC: 1, EvidenceKind.LOG: 2, EvidenceKind.ALERT: 3}
 
@@ -62,11 +66,57 @@ class IncidentList:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertView:
+    """An alert, and what became of it.
+
+    Attributes:
+        incident_id: the incident it belongs to; empty when it opened none.
+        why: the router's reason.
+        raw: address of the body it came in, as it was received; empty when it came in none.
+    """
+
+    alert: Alert
+    incident_id: str
+    why: str
+    first_at: datetime
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
 class AlertList:
     """Lines of alerts, newest first; ``count`` is how many are in this answer."""
 
-    alerts: tuple[AlertLine, ...]
+    alerts: tuple[AlertView, ...]
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedView:
+    """Something nobody could work off.
+
+    Attributes:
+        origin: the source or queue it came from.
+        reason: kind of failure; ``message`` says what was wrong.
+        subject: the incident concerned; empty for what arrived from outside.
+        raw: address of what was kept.
+    """
+
+    id: str
+    at: datetime
+    origin: str
+    reason: str
+    message: str
+    subject: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineList:
+    """What is in quarantine, newest first; ``count`` is how many are in this answer, ``days`` how far back it goes."""
+
+    quarantined: tuple[QuarantinedView, ...]
+    count: int
+    days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +153,32 @@ def incident_list(store: Store, wanted: Filter, limit: int = LISTED) -> Incident
 
 def alert_list(store: Store, limit: int = 200) -> AlertList:
     """The newest alerts, whether they opened an incident or not."""
-    lines = index.alerts(store, limit)
+    lines = tuple(
+        AlertView(line.alert, line.incident_id, line.why, line.first_at, raw_address(line.alert.payload))
+        for line in index.alerts(store, limit)
+    )
     return AlertList(lines, len(lines))
+
+
+def quarantine_list(store: Store, now: datetime, limit: int = 200) -> QuarantineList:
+    """What nobody could work off in the last days."""
+    found = tuple(
+        QuarantinedView(
+            entry.id, entry.at, entry.origin, entry.reason, entry.message, entry.subject, raw_address(entry.payload)
+        )
+        for entry in payloads.quarantined(store, now, limit)
+    )
+    return QuarantineList(found, len(found), payloads.DAYS_LISTED)
+
+
+def raw_address(reference: str) -> str:
+    """Address of a kept body; empty when there is none."""
+    return f"/alerts/raw?ref={quote(reference, safe='')}" if reference else ""
+
+
+def raw_body(store: Store, reference: str) -> bytes | None:
+    """A body as it arrived, values that look like secrets replaced; ``None`` when there is none of that name."""
+    return payloads.get(store, reference) if _REFERENCE.fullmatch(reference) else None
 
 
 def find_incident(store: Store, name: str) -> str:

@@ -15,12 +15,13 @@ from enum import Enum
 from typing import Any, Union, get_args, get_origin
 
 from shared.model.incident import Incident
-from shared.portal.read_model import AlertList, IncidentList, IncidentView
+from shared.portal.read_model import AlertList, IncidentList, IncidentView, QuarantineList
 
 ANSWERS: Mapping[str, type] = {
     "GET /api/incidents": IncidentList,
     "GET /api/incidents/{id}": IncidentView,
     "GET /api/alerts": AlertList,
+    "GET /api/quarantine": QuarantineList,
 }
 _PLAIN: Mapping[type, Mapping[str, object]] = {
     str: {"type": "string"},

@@ -21,6 +21,7 @@ from shared.portal import words
 from shared.portal.access import Access, SignIn
 from shared.portal.charts import chart
 from shared.portal.exchange import Refused, Request, Response, page
+from shared.portal.read_model import raw_address
 from shared.ports import Ports
 from shared.ports.identity import Person
 
@@ -106,6 +107,7 @@ def templates() -> Environment:
     env.filters.update(
         number=words.number,
         percent=words.percent,
+        raw_address=raw_address,
         utc=words.utc,
         visible=words.visible,
         diff_side=words.diff_side,

@@ -5,7 +5,7 @@ In: which points to die at. Out: `Crash`, raised before or after the n-th write,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,11 +24,13 @@ class Points:
     Attributes:
         before: numbers of the points to die before; the first is 1.
         after: numbers of the points to die after.
+        named: a point to die at once, such as ``after run action``.
         trace: names of the points that were passed or died at.
     """
 
     before: Collection[int] = ()
     after: Collection[int] = ()
+    named: str = ""
     count: int = 0
     trace: list[str] = field(default_factory=list)
 
@@ -37,23 +39,29 @@ class Points:
         self.count += 1
         number = self.count
         self.trace.append(name)
-        if number in self.before:
-            raise Crash(f"before {number} ({name})")
+        self._die("before", number in self.before, name)
         yield
-        if number in self.after:
-            raise Crash(f"after {number} ({name})")
+        self._die("after", number in self.after, name)
+
+    def _die(self, when: str, chosen: bool, name: str) -> None:
+        if self.named and f"{when} {name}".startswith(self.named):
+            chosen, self.named = True, ""
+        if chosen:
+            raise Crash(f"{when} {self.count} ({name})")
 
 
 @dataclass
 class FragileStore:
-    """A real store whose writes are points; ``down`` makes every call fail."""
+    """A real store whose writes are points; ``down`` makes every call fail, ``poison`` may fail those of a key."""
 
     inner: Store
     points: Points
     down: bool = False
+    poison: Callable[[Table, str], None] = lambda table, key: None
 
     def get(self, table: Table, partition: str, key: str) -> Row | None:
         self._reach()
+        self.poison(table, key)
         return self.inner.get(table, partition, key)
 
     def write(self, table: Table, partition: str, operation: Operation) -> str:

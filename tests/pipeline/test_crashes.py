@@ -15,7 +15,6 @@ import pytest
 
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.model.lifecycle import State
-from shared.ports.store import Table
 from shared.records import groups, incidents
 from tests.pipeline.faults import Points
 from tests.pipeline.world import GROUP, World
@@ -59,7 +58,9 @@ def play(world: World) -> None:
 def end_of(world: World) -> End:
     incident = world.incident()
     group = groups.state_of(world.inner, GROUP)
-    assert incident.ticket and incident.approval and group
+    assert incident.ticket is not None
+    assert incident.approval is not None
+    assert group is not None
     return End(
         incidents=len(world.ids()),
         state=incident.state,

@@ -61,6 +61,7 @@ def settings(**sections: Any) -> Settings:
         "destinations": {"wiki": {}},
         "knowledge": {"publish_to": ["wiki"]},
         "host": {"function_timeout_s": 60},
+        "approvals": {"expires_s": 3 * 86_400, "poll_s": 60},
         "execution": {"lease_s": 130, "cooldown_s": 30},
         "closing": {"recovery_s": 60, "check_every_s": 15, "stale_s": 120},
     }
@@ -390,5 +391,3 @@ class World:
         incident = self.incident(number)
         entries = incidents.audit(self.inner, incident.id)
         return audit_chain.verify_incident(entries, incident.id, incident.entries, incident.audit_head)
-
-

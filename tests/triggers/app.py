@@ -111,7 +111,7 @@ async def ask(
     request = {
         "method": Datum(method, "string"),
         "url": Datum("http://127.0.0.1:7071/", "string"),
-        "headers": texts({name.lower(): value for name, value in (headers or {}).items()}),
+        "headers": texts({"host": "127.0.0.1:7071", **{name.lower(): v for name, v in (headers or {}).items()}}),
         "query": texts(query or {}),
         "params": texts(params),
         "body": Datum(body, "bytes"),

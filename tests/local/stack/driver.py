@@ -5,6 +5,7 @@ In: a data folder. Out: a running stack, its JSON, and ways to hurt it.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -41,6 +42,8 @@ class RunningStack:
     """A stack as a process; its ports are its own."""
 
     data: Path
+    apps: int = 1
+    config: Path | None = None
     process: subprocess.Popen[bytes] = field(init=False)
     up: dict[str, Any] = field(init=False)
 
@@ -48,6 +51,9 @@ class RunningStack:
         """Start it, or start it again on the same data."""
         with (self.data.parent / "up.log").open("ab") as log:
             command = [sys.executable, "-m", "local", "up", "--data", str(self.data), "--any-port"]
+            command += ["--apps", str(self.apps)]
+            if self.config is not None:
+                command = [sys.executable, "-m", "tests.local.stack.up", str(self.data), str(self.config)]
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         self.up = until(self._ready, START_S, "the stack to come up")
         return self
@@ -80,7 +86,7 @@ class RunningStack:
                 return reply.status, json.load(reply)
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"{}")
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0, {}
 
     def get(self, path: str) -> Any:
