@@ -5,11 +5,13 @@ In: a configuration file and the environment. Out: an `App`, or every problem at
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import hmac
 import json
 import os
 import random
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -57,6 +59,7 @@ from shared.ports.waits import Waits
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = ROOT / "config" / "argus.yaml"
+WRITE_COUNTS_S = 5.0  # after kill -9 at most these seconds of repeat counts are missing (rule S6)
 
 FAMILIES: Mapping[str, Mapping[str, Adapter[Any]]] = {
     "sources": SOURCES,
@@ -127,7 +130,24 @@ def utc_now() -> datetime:
 def app() -> App:
     """The app of this process, built once from ``ARGUS_CONFIG`` and the environment."""
     hop_log.attach(os.environ.get("ARGUS_HOP_LOG", ""))
-    return build(Path(os.environ.get("ARGUS_CONFIG") or DEFAULT_CONFIG), os.environ)
+    built = build(Path(os.environ.get("ARGUS_CONFIG") or DEFAULT_CONFIG), os.environ)
+    _write_counts_in_time(built.engine)
+    return built
+
+
+def _write_counts_in_time(engine: Engine) -> None:
+    """Write repeat counts also when no further batch comes, and before the process ends (rule S6)."""
+
+    def write(force: bool) -> None:
+        engine.memory.flush(engine.ports.store, utc_now(), force)
+
+    def keep_writing() -> None:
+        while not over.wait(WRITE_COUNTS_S):
+            write(force=False)
+
+    over = threading.Event()
+    threading.Thread(target=keep_writing, name="repeat-counts", daemon=True).start()
+    atexit.register(write, force=True)
 
 
 def build(config: Path, environ: Mapping[str, str]) -> App:

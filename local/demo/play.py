@@ -191,7 +191,6 @@ def _until_interrupted(stack: Stack) -> None:
 
 
 def _summary(stack: Stack, screen: Screen, full: dict[str, Any], seconds: float) -> dict[str, Any]:
-    incident = full
     screen.show()
     return {
         "incident": full["id"],
