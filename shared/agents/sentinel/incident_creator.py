@@ -162,11 +162,9 @@ def _signal(alert: Alert) -> Signal:
 
 def _from_alert(event: Event, data: GroupChanged, now: datetime) -> Incident:
     alert = data.alert
-    where = f" on {alert.service}" if alert.service and alert.service.lower() not in alert.name.lower() else ""
-    title = alert.summary if 0 < len(alert.summary) <= MAX_TITLE_CHARS else f"{alert.name}{where}"
     return Incident(
         id=event.subject,
-        title=title[:MAX_TITLE_CHARS],
+        title=_title(alert),
         service=alert.service,
         environment=alert.environment,
         severity=alert.severity,
@@ -180,6 +178,18 @@ def _from_alert(event: Event, data: GroupChanged, now: datetime) -> Incident:
         alerts=(alert,),
         alert_count=1,
     )
+
+
+def _title(alert: Alert) -> str:
+    """What people say: our own rules have a sentence; a source's alert is called by its name, then by what it saw."""
+    where = f" on {alert.service}" if alert.service and alert.service.lower() not in alert.name.lower() else ""
+    named = f"{alert.name}{where}"
+    if not alert.summary or len(alert.summary) > MAX_TITLE_CHARS:
+        return named[:MAX_TITLE_CHARS]
+    if alert.rule or alert.name.lower() in alert.summary.lower():
+        return alert.summary
+    both = f"{named}: {alert.summary}"
+    return both if len(both) <= MAX_TITLE_CHARS else alert.summary
 
 
 def _from_person(event: Event, data: IncidentRequested, now: datetime, ports: Ports) -> Incident:

@@ -45,21 +45,31 @@ def handle(store: SqliteStore, data: ev.Payload, to: Incident) -> tuple[Incident
     return journal.apply(to, outcome.changes), outcome
 
 
+TITLE = "HighErrorRatio on shop: Too many requests fail"
+
+
 def emitted(outcome: Outcome) -> list[str]:
     return [emit.data.TYPE.removeprefix("argus.").removesuffix(".v1") for emit in outcome.events]
 
 
 def test_S3_an_alert_becomes_an_incident_and_everything_that_follows(store: SqliteStore) -> None:
     made, outcome = create(store, change(alert(summary="Too many requests fail"), GroupChangeKind.OPEN))
-    assert (made.title, made.service, made.severity) == ("Too many requests fail", "shop", Severity.SEV2)
+    assert (made.title, made.service, made.severity) == (TITLE, "shop", Severity.SEV2)
     assert (made.group_key, made.generation, made.alert_count, made.state) == (KEY, 1, 1, State.OPEN)
     assert emitted(outcome) == ["notification.requested", "ticket.requested", "investigation.requested"]
+
+
+def test_a_rule_of_our_own_speaks_for_itself(store: SqliteStore) -> None:
+    made, _ = create(store, change(alert(summary="The shop is slow", rule="slow"), GroupChangeKind.OPEN))
+    assert made.title == "The shop is slow"
 
 
 @pytest.mark.parametrize(
     ("summary", "name", "title"),
     [
-        pytest.param("Checkout fails", "HighErrors", "Checkout fails", id="the-summary"),
+        pytest.param("Checkout fails", "HighErrors", "HighErrors on shop: Checkout fails", id="name-and-summary"),
+        pytest.param("HighErrors: 9 %", "HighErrors", "HighErrors: 9 %", id="the-summary-has-the-name"),
+        pytest.param("y" * 150, "HighErrors", "y" * 150, id="no-room-for-both"),
         pytest.param("", "HighErrors", "HighErrors on shop", id="name-and-service"),
         pytest.param("", "shop is down", "shop is down", id="the-name-has-the-service"),
         pytest.param("x" * 161, "HighErrors", "HighErrors on shop", id="a-summary-too-long"),
