@@ -16,7 +16,7 @@ from argus.target import Trouble, folder_of
 from shared.adapters.stores.anchor_file import AnchorFile
 from shared.config.load import ConfigError
 from shared.model.audit import GENESIS, AuditEntry
-from shared.model.errors import ArgusError
+from shared.model.errors import ArgusError, PermanentError
 from shared.ports.anchor import Head
 from shared.ports.store import Store, Table
 from shared.records import audit_chain, incidents
@@ -42,8 +42,12 @@ def walk(store: Store, heads: Mapping[str, Head]) -> list[Walked]:
     known = store.partitions(Table.INCIDENTS)
     found, before = [], GENESIS
     for chain in sorted({*known, *heads}):
-        incident = incidents.load(store, chain)
-        entries = incidents.audit(store, chain)
+        try:
+            incident = incidents.load(store, chain)
+            entries = incidents.audit(store, chain)
+        except (PermanentError, ValueError):  # rows that nothing of ours has written
+            found.append(Walked(chain, 0, "a row of it cannot be read"))
+            continue
         if not entries and incident is None and chain not in heads:
             continue  # rows of an incident that is being created
         if chain.startswith(SYSTEM):
@@ -74,6 +78,8 @@ def verify(args: Namespace, paper: Paper, environ: Mapping[str, str], start: Pat
     broken = [item for item in walked if item.problem]
     for item in broken:
         paper.line(f"BROKEN  {item.chain}: {item.problem}", "red")
+    if walked and not heads:
+        paper.line("no head is anchored yet, or heads.jsonl is gone: a chain cut at its end would not show", "yellow")
     entries = sum(item.entries for item in walked)
     paper.line(f"{len(walked)} chains, {entries} entries, {len(broken)} broken", "red" if broken else "green")
     return 1 if broken else 0
@@ -86,6 +92,9 @@ def show(args: Namespace, paper: Paper, environ: Mapping[str, str], start: Path)
     if len(chains) != 1:
         raise Trouble(f"{len(chains)} chains begin with {args.id}", "give the whole id")
     (item,) = chains
+    if not item.entries:  # nothing to show, or nothing that can be read
+        paper.line(f"BROKEN: {item.problem}", "red")
+        return 1
     paper.table(
         ("NO", "AT (UTC)", "WHO", "WHAT", "HASH", "WHY"),
         [
@@ -104,8 +113,11 @@ def _who(entry: AuditEntry) -> str:
 def _opened(args: Namespace, environ: Mapping[str, str], start: Path) -> tuple[Store, Mapping[str, Head]]:
     from shared import wiring  # the only command that opens the store itself
 
-    folder = folder_of(start)
+    folder = folder_of(environ, start)
     environ = {**_settings(folder), **environ}
+    file = environ.get("ARGUS_STORE", "")
+    if file and not Path(file).is_file():  # opening it would make an empty one, in which nothing is broken
+        raise Trouble(f"there is no store at {file}", "it was moved or removed; `make up` begins a new one")
     config = args.config or environ.get("ARGUS_CONFIG")
     try:
         store = wiring.open_store(Path(config) if config else None, environ)

@@ -27,7 +27,8 @@ EXAMPLES = """examples:
   python -m argus audit verify                     is the audit trail whole?
 
 exit codes: 0 ok, 1 not ok, 2 wrong usage.
-Without --url the stack is found through .argus/up.json here or in a folder above."""
+Without --url the stack is found through .argus/up.json here or in a folder above, or through the
+variable ARGUS_DATA, which names the data folder of one that was started with --data."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,7 +72,8 @@ def _reading(command: Any) -> None:
     listing.add_argument("--all", action="store_true", help="closed ones too")
     listing.add_argument("--service", default="", help="only this service")
     alerts = command("alerts", "list alerts, and why they did or did not open an incident", "alerts")
-    for listed in (listing, alerts):
+    kept = command("quarantine", "list what could not be worked off, and why", "quarantine")
+    for listed in (listing, alerts, kept):
         listed.add_argument("--json", action="store_true", help="as JSON")
         listed.add_argument("--limit", type=int, default=100, help="most lines (default: 100)")
     show = command("show", "show one incident with its timeline", "show 7d3c2a10")
@@ -104,6 +106,7 @@ def _acting(command: Any) -> None:
 ONLINE = {
     "incidents": reading.incidents,
     "alerts": reading.alerts,
+    "quarantine": reading.quarantine,
     "show": reading.show,
     "ack": people.acknowledge,
     "assign": people.assign,
@@ -139,6 +142,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None, sta
         if trouble.hint:
             print(f"       {trouble.hint}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # `argus incidents | head` ends here
         sys.stderr.close()
         return 0

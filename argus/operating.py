@@ -57,7 +57,7 @@ def status(client: Client, target: Target, args: Namespace, paper: Paper) -> int
             well = well and not problem
             rows.append((name, "down" if problem else "ok", f"{url}  {problem}".strip()))
     paper.table(("PART", "STATE", "ADDRESS"), rows)
-    for show in (_work, _open):
+    for show in (_work, _open, _quarantine):
         try:
             show(client, target, paper)
         except Trouble as trouble:
@@ -76,6 +76,12 @@ def _work(client: Client, target: Target, paper: Paper) -> None:
 
 
 def _open(client: Client, target: Target, paper: Paper) -> None:
-    lines = client.read("/api/incidents", {"limit": "1000"})["incidents"]
+    lines = client.read("/api/incidents", {"state": "open", "limit": "1000"})["incidents"]
     asked = sum(bool(line["awaiting"]) for line in lines)
     paper.line(f"incidents: {len(lines)} open, {asked} waiting for a decision", "yellow" if asked else "")
+
+
+def _quarantine(client: Client, target: Target, paper: Paper) -> None:
+    found = client.read("/api/quarantine", {"limit": "1000"})
+    seen = "; see `python -m argus quarantine`" if found["count"] else ""
+    paper.line(f"quarantine: {found['count']} in {found['days']} days{seen}", "yellow" if found["count"] else "")

@@ -46,7 +46,9 @@ class Target:
 
 
 def find(url: str | None, key: str | None, environ: Mapping[str, str], start: Path) -> Target:
-    """The target: options win over ``ARGUS_URL`` and ``ARGUS_KEY``, those over the nearest ``.argus/up.json``.
+    """The target: options win over ``ARGUS_URL`` and ``ARGUS_KEY``, those over a local stack.
+
+    The stack is the one whose data folder ``ARGUS_DATA`` names, else the nearest ``.argus``.
 
     Args:
         start: folder to look from, upward.
@@ -55,7 +57,7 @@ def find(url: str | None, key: str | None, environ: Mapping[str, str], start: Pa
         Trouble: nothing says where ARGUS is.
     """
     url, key = url or environ.get("ARGUS_URL"), key or environ.get("ARGUS_KEY")
-    found = _up_file(start)
+    found = _up_file(environ, start)
     up = _read(found) if found is not None else {}
     here = str(up.get("http", "")).rstrip("/")
     if not url and not here:
@@ -76,13 +78,16 @@ def find(url: str | None, key: str | None, environ: Mapping[str, str], start: Pa
     )
 
 
-def folder_of(start: Path) -> Path | None:
-    """The data folder of the nearest local stack, or ``None``."""
-    found = _up_file(start)
+def folder_of(environ: Mapping[str, str], start: Path) -> Path | None:
+    """The data folder of the local stack that is meant, or ``None``."""
+    found = _up_file(environ, start)
     return found.parent if found is not None else None
 
 
-def _up_file(start: Path) -> Path | None:
+def _up_file(environ: Mapping[str, str], start: Path) -> Path | None:
+    named = environ.get("ARGUS_DATA")
+    if named:
+        return Path(named) / UP_FILE.name if (Path(named) / UP_FILE.name).is_file() else None
     folders = (start, *start.parents)
     return next((folder / UP_FILE for folder in folders if (folder / UP_FILE).is_file()), None)
 

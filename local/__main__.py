@@ -10,14 +10,15 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
-from local import pages
-from local.demo import play
-from local.demo.operator import deploy
-from local.stack.places import ROOT
-from local.stack.processes import StackError
-from local.stack.stack import Stack
+from local.stack.places import ROOT, USUAL_PORTS
+
+if TYPE_CHECKING:  # imported where they are used: it takes a second, in which Ctrl-C must not show a traceback
+    from local.stack.stack import Stack
 
 DATA = ROOT / ".argus"
 
@@ -42,6 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     break_parser.add_argument("--version", default="2.4.1", help="release to deploy (2.4.0 is good, 2.4.1 is bad)")
     commands.add_parser("pages", help="write the generated pages of the documentation")
     options = parser.parse_args(arguments)
+    from local.demo import play
+    from local.demo.operator import deploy
+    from local.stack.places import StackError
+    from local.stack.stack import Stack
+
     try:
         match options.command:
             case "up":
@@ -49,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
             case "demo":
                 return play.demo(DATA / "demo", wait=options.wait, keep=options.keep)
             case "pages":
+                from local import pages
+
                 pages.write()
                 return 0
             case _:
@@ -61,11 +69,17 @@ def main(arguments: list[str] | None = None) -> int:
 def up(stack: Stack) -> int:
     """Keep a stack running until Ctrl-C, SIGTERM, or the death of one of its processes."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    _on_stop(_interrupt)
     print("starting broker, sandbox, shop and host ...", flush=True)
-    stack.up()
     try:
+        stack.up()
+    except KeyboardInterrupt:
+        print("\nstopped before it was up", flush=True)
+        return 0
+    try:
+        _on_stop(lambda *_: stop.set())
+        if stack.usual and stack.ports["http"] != USUAL_PORTS["http"]:
+            print(f"\n  port {USUAL_PORTS['http']} is taken by something else; it is {stack.ports['http']} this time")
         print(
             f"\n  portal    {stack.url('http')}/\n"
             f"  webhooks  {stack.url('http')}/api/signals/azure_monitor   (header x-functions-key: see up.json)\n"
@@ -89,9 +103,23 @@ def up(stack: Stack) -> int:
                 return 1
         print("\nstopping ...", flush=True)
         return 0
+    except KeyboardInterrupt:  # between the end of the start and the change of the handler
+        return 0
     finally:
         stack.down()
 
 
+def _on_stop(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from local.demo.shop.signature import sign
-from local.stack.processes import StackError
+from local.stack.places import StackError
 
 SHOP_RESOURCE = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-shop/providers/Microsoft.Web/sites/shop"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from local.demo.operator import Person, azure_alert, deploy_release, get_json, send_alert
-from local.stack.processes import StackError
+from local.stack.places import StackError
 from local.stack.stack import Stack
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ def demo(data: Path, wait: bool, keep: bool) -> int:
         incident = _story(stack, screen, wait)
         summary = _summary(stack, screen, incident, time.monotonic() - began)
         (data / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-        _print_summary(stack, screen, summary, data)
+        _print_summary(stack, screen, summary, data, keep)
         if keep:
             screen.say("the stack keeps running; Ctrl-C stops it")
             _until_interrupted(stack)
@@ -209,7 +209,7 @@ def _approved(approval: dict[str, Any]) -> bool:
     return bool(approval["decision"]) and approval["decision"]["verdict"] == "approved"
 
 
-def _print_summary(stack: Stack, screen: Screen, summary: dict[str, Any], data: Path) -> None:
+def _print_summary(stack: Stack, screen: Screen, summary: dict[str, Any], data: Path, keep: bool) -> None:
     screen.say("summary")
     print(f"   incident   {summary['incident']}  {summary['state']}")
     print(f"   agents     {', '.join(f'{name} {count}' for name, count in summary['agents'].items())}")
@@ -218,4 +218,5 @@ def _print_summary(stack: Stack, screen: Screen, summary: dict[str, Any], data: 
         print(f"   document   {url}")
     print(f"   audit      {'verified' if summary['audit_verified'] else 'NOT VERIFIED'}")
     print(f"   took       {summary['seconds']:.0f} s   (written to {data / 'summary.json'})")
-    print(f"   portal     {stack.url('http')}/  (`make up` keeps one running; `make demo ARGS=--keep` keeps this one)")
+    after = "" if keep else "  (ends with the demo; `make demo ARGS=--keep` keeps it, `make up` starts one that stays)"
+    print(f"   portal     {stack.url('http')}/{after}")

@@ -5,12 +5,14 @@ In: a data folder. Out: paths, ports that stay the same over restarts, and secre
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 USUAL_PORTS = {
@@ -34,6 +36,10 @@ SECRET_NAMES = (
     "ARGUS_SANDBOX_CONFLUENCE_TOKEN",
     "ARGUS_SANDBOX_WEBHOOK_SECRET",
 )
+
+
+class StackError(Exception):
+    """The stack cannot run; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,22 @@ def write_private(path: Path, content: str) -> None:
     partial.replace(path)
 
 
+def read_up_file(places: Places) -> dict[str, Any]:
+    """What `up.json` says; empty when there is none that can be read."""
+    try:
+        content = json.loads(places.up_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def load_secrets(places: Places) -> dict[str, str]:
     """Secrets of this stack, made at the first start and kept, so that links and sessions survive a restart."""
     path = places.data / "secrets.json"
-    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise StackError(f"{path} cannot be read; remove it, and new secrets are made") from error
     missing = [name for name in SECRET_NAMES if name not in known]
     if missing:
         known |= {name: secrets.token_urlsafe(32) for name in missing}
@@ -102,7 +120,8 @@ def choose_ports(places: Places, usual: bool) -> dict[str, int]:
     before: dict[str, int] = {}
     path = places.data / "ports.json"
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        with contextlib.suppress(ValueError, TypeError):  # cut off by a crash: any port will do
+            before = {str(name): int(port) for name, port in dict(json.loads(path.read_bytes())).items()}
     ports: dict[str, int] = {}
     for name, fallback in USUAL_PORTS.items():
         candidates = [before.get(name, 0), fallback if usual else 0]

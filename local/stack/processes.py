@@ -13,19 +13,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.stack.places import StackError
 from local.stack.recovery import LifeLine
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 LOG_TAIL_LINES = 15
-
-
-class StackError(Exception):
-    """The stack cannot run; the message says what to do."""
 
 
 @dataclass(slots=True)
@@ -123,21 +120,39 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_gone(pids: Sequence[int], timeout_s: float) -> None:
-    """Wait until processes of an earlier, killed stack are gone, and end those that stay."""
+def alive(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def wait_gone(pids: Sequence[int], parent: int, timeout_s: float) -> None:
+    """Wait until the processes that a killed supervisor left are gone, and end those that stay.
+
+    Args:
+        parent: pid of that supervisor; a process of any other one is left alone.
+    """
     deadline = time.monotonic() + timeout_s
-    left = [pid for pid in pids if _ours(pid)]
+    left = [pid for pid in pids if _is_child(pid, parent)]
     while left and time.monotonic() < deadline:
         time.sleep(0.1)
-        left = [pid for pid in left if _ours(pid)]
+        left = [pid for pid in left if _is_child(pid, parent)]
     for pid in left:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
-def _ours(pid: int) -> bool:
-    """Whether a pid is still a process of a stack; a reused pid is not."""
+def _is_child(pid: int, parent: int) -> bool:
+    """Whether a pid is still a process that this supervisor started; numbers are used again."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"local." in command and b"--parent-pid" in command
+    return b"\0local." in command and f"\0--parent-pid\0{parent}\0".encode() in command

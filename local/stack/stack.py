@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from local.stack.places import ROOT, Places, choose_ports, load_secrets, write_private
-from local.stack.processes import Child, StackError, start, wait_gone
+from local.stack.places import ROOT, Places, StackError, choose_ports, load_secrets, read_up_file, write_private
+from local.stack.processes import Child, alive, start, wait_gone
 from local.stack.recovery import LifeLine, end_leases
 from shared.model.pipeline import Queue
 
@@ -56,9 +56,22 @@ class Stack:
         """Start everything, and wait until it answers.
 
         Raises:
-            StackError: another stack uses the folder, or a process does not start.
+            StackError: another stack uses the folder, it cannot be written, or a process does not start.
         """
-        self._take_lock()
+        whole = False
+        try:
+            self._take_lock()
+            self._start()
+            whole = True
+        except OSError as error:
+            raise StackError(
+                f"{error.filename or self.places.data}: {error.strerror}; name another folder with --data"
+            ) from error
+        finally:
+            if not whole:  # Ctrl-C as well
+                self.down()
+
+    def _start(self) -> None:
         self._bury_orphans()
         self._end_leases(HOSTS_WAIT_S)
         self.ports = choose_ports(self.places, self.usual)
@@ -67,36 +80,30 @@ class Stack:
         write_private(self.places.settings_file, json.dumps({"Values": self.settings()}, indent=1))
         queues = self.places.data / "queues.json"
         queues.write_text(json.dumps([{"name": str(queue)} for queue in Queue]), encoding="utf-8")
-        try:
-            for child in self._start_far_sides(environ, queues):
-                self.children.append(child)
-            for child in self.children:
-                child.wait_ready()
-            for child in self._start_hosts(environ):
-                self.children.append(child)
-            for child in self.children:
-                child.wait_ready()
-        except StackError:
-            self.down()
-            raise
+        self._start_far_sides(environ, queues)
+        for child in self.children:
+            child.wait_ready()
+        self._start_hosts(environ)
+        for child in self.children:
+            child.wait_ready()
         self._start_load(environ)
         self._write_up_file()
 
-    def _start_far_sides(self, environ: dict[str, str], queues: Path) -> list[Child]:
+    def _start_far_sides(self, environ: dict[str, str], queues: Path) -> None:
         data, logs = self.places.data, self.places.logs
         broker = ["--port", str(self.ports["servicebus"]), "--stats-port", str(self.ports["stats"])]
         broker += ["--db", str(data / "broker.db"), "--queues", str(queues)]
         sandbox = ["--port", str(self.ports["sandbox"]), "--db", str(data / "sandbox.db")]
         shop = ["--port", str(self.ports["shop"]), "--data", str(data / "shop")]
-        return [
-            start("broker", "local.servicebus", broker, environ, ROOT, logs, f"{self.url('stats')}/healthz"),
-            start("sandbox", "local.sandbox", sandbox, environ, ROOT, logs, f"{self.url('sandbox')}/"),
-            start("shop", "local.demo.shop", shop, environ, ROOT, logs, f"{self.url('shop')}/healthz"),
-        ]
+        for name, module, arguments, ready in (
+            ("broker", "local.servicebus", broker, f"{self.url('stats')}/healthz"),
+            ("sandbox", "local.sandbox", sandbox, f"{self.url('sandbox')}/"),
+            ("shop", "local.demo.shop", shop, f"{self.url('shop')}/healthz"),
+        ):
+            self.children.append(start(name, module, arguments, environ, ROOT, logs, ready))
 
-    def _start_hosts(self, environ: dict[str, str]) -> list[Child]:
+    def _start_hosts(self, environ: dict[str, str]) -> None:
         names = {"host": "http"} if self.apps == 1 else {"edge": "http", "core": "core", "exec": "exec"}
-        children = []
         for name, port in names.items():
             arguments = ["--app", str(ROOT), "--port", str(self.ports[port])]
             arguments += ["--timer-db", str(self.places.data / "timers.db")]
@@ -105,10 +112,9 @@ class Stack:
                 arguments += ["--durable-db", str(self.places.data / "durable.db")]
             own = {**environ, "ARGUS_ROLES": ROLES[name]}
             ready = f"{self.url(port)}/admin/host/status"
-            children.append(
+            self.children.append(
                 start(name, "local.host", arguments, own, ROOT, self.places.logs, ready, LifeLine(self.places.hosts))
             )
-        return children
 
     def _start_load(self, environ: dict[str, str]) -> None:
         arguments = ["--url", self.url("shop"), "--rps", str(self.load_rps), "--seed", "7"]
@@ -177,6 +183,8 @@ class Stack:
 
     def down(self) -> None:
         """Stop everything, hosts before what they talk to."""
+        if self._lock is not None:
+            self._say_that_it_ends()
         for child in reversed(self.children):
             child.stop()
         self.children.clear()
@@ -192,7 +200,7 @@ class Stack:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                if time.monotonic() < deadline:
+                if time.monotonic() < deadline and not alive(self._pids().get("supervisor", 0)):
                     time.sleep(0.2)
                     continue
                 lock.close()
@@ -209,13 +217,21 @@ class Stack:
             end_leases(self.places.store)
 
     def _bury_orphans(self) -> None:
-        if not self.places.up_file.exists():
-            return
-        try:
-            pids = json.loads(self.places.up_file.read_text(encoding="utf-8")).get("pids", {})
-        except ValueError:
-            return
-        wait_gone([int(pid) for name, pid in pids.items() if name != "supervisor"], ORPHAN_WAIT_S)
+        pids = self._pids()
+        parent = pids.pop("supervisor", 0)
+        wait_gone(list(pids.values()), parent, ORPHAN_WAIT_S)
+
+    def _say_that_it_ends(self) -> None:
+        """From now on another stack waits for the folder instead of giving up at once."""
+        up = read_up_file(self.places)
+        if up:
+            up["pids"] = {"supervisor": 0}
+            write_private(self.places.up_file, json.dumps(up, indent=1) + "\n")
+
+    def _pids(self) -> dict[str, int]:
+        pids = read_up_file(self.places).get("pids")
+        known = pids.items() if isinstance(pids, dict) else ()
+        return {str(name): pid for name, pid in known if isinstance(pid, int) and pid > 0}
 
 
 def servicebus_connection(port: int, key: str) -> str:

@@ -2,8 +2,8 @@
 
 In: a request whose key the far side sees. Out: what happened, never a guess.
 
-Contract: ``run`` sends its mutation exactly once and never retries. A ``TransientError(sent=False)`` means certainly not
-done; ``sent=None`` means nobody knows, and ``settle`` will be asked before anything else happens (rule D4).
+Contract: ``run`` sends its mutation exactly once and never retries. A ``TransientError(sent=False)`` means certainly
+not done; ``sent=None`` means nobody knows, and ``settle`` will be asked before anything else happens (rule D4).
 """
 
 from __future__ import annotations

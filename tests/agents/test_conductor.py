@@ -19,8 +19,8 @@ from shared.model.outcome import Go
 from shared.model.pipeline import DESTINATION, STAGES, MicroAgent
 from shared.model.signal import Severity
 from tests.agents.cases import NOW, incident
+from tests.agents.remediator.test_solicitor import request
 from tests.fakes import settings
-from tests.pipeline.test_decisions import request
 
 ACTION = ev.ActionApproved("a1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -145,3 +146,36 @@ def test_a_configuration_that_cannot_be_used(folder: Path, capsys: pytest.Captur
     (folder / ".argus" / "settings.json").write_text("[]")
     assert main(["audit", "verify"], {}, folder) == 1
     assert "make up" in capsys.readouterr().err
+
+
+def test_h12_a_row_that_cannot_be_read_breaks_its_chain_and_no_other(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / ".argus" / "store.db"
+    kept = SqliteStore(file)
+    keep(kept, incident(id="ffffffff-0000-5000-8000-000000000000"), HISTORY)
+    kept.close()
+    with sqlite3.connect(file) as rows:
+        key = f"{incidents.AUDIT}00000003".encode("utf-16-be")
+        part = INCIDENT.encode("utf-16-be")
+        assert rows.execute("UPDATE rows SET doc = x'00' WHERE part = ? AND key = ?", (part, key)).rowcount == 1
+    assert main(["audit", "verify"], {}, folder) == 1
+    assert capsys.readouterr().out == (
+        f"BROKEN  {INCIDENT}: a row of it cannot be read\n2 chains, 7 entries, 1 broken\n"
+    )
+    assert main(["audit", "show", INCIDENT], {}, folder) == 1
+    assert capsys.readouterr().out == "BROKEN: a row of it cannot be read\n"
+
+
+def test_without_anchored_heads_it_says_what_it_cannot_see(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / ".argus" / "heads.jsonl").write_text("garbage\n")
+    assert main(["audit", "verify"], {}, folder) == 0
+    assert "a chain cut at its end would not show" in capsys.readouterr().out
+
+
+def test_a_store_that_is_gone_is_no_whole_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folder / ".argus" / "store.db"
+    file.unlink()
+    assert main(["audit", "verify"], {}, folder) == 1
+    assert f"there is no store at {file}" in capsys.readouterr().err
+    assert not file.exists()

@@ -142,6 +142,14 @@ def test_M5_a_large_event_travels_as_a_reference_and_comes_back_whole(store: Sql
     assert letters.read(store, body) == large
 
 
+def test_M3_a_referenced_message_keeps_its_own_attempt(store: SqliteStore) -> None:
+    bus = fakes.FakeBus()
+    for attempt in (0, 1):
+        letters.send(store, bus, event("n" * 60_000, attempt=attempt))
+    bodies = [message.body for message in bus.sent[Queue.TICKET_UPDATES]]
+    assert [letters.read(store, body).attempt for body in bodies] == [0, 1]
+
+
 def test_M5_a_reference_whose_payload_expired_is_permanent(store: SqliteStore) -> None:
     bus = fakes.FakeBus()
     letters.send(store, bus, event("n" * 60_000))

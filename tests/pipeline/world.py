@@ -183,6 +183,7 @@ class World:
         self.crashes: list[str] = []
         self.swept = sweep.Swept()
         self._swept_at = START
+        self._first = ""
         self._numbers = itertools.count(1)
         invocations = itertools.count(1)
         ports = fakes.ports(
@@ -360,7 +361,9 @@ class World:
         return [incident.id for incident in sorted(found, key=lambda incident: incident.opened_at)]
 
     def incident(self, number: int = 0) -> Incident:
-        loaded = incidents.load(self.inner, self.ids()[number])
+        if number == 0 and not self._first:
+            self._first = self.ids()[0]
+        loaded = incidents.load(self.inner, self._first if number == 0 else self.ids()[number])
         assert loaded is not None
         return loaded.incident
 

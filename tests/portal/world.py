@@ -16,7 +16,7 @@ from shared.adapters.identity.development import COOKIE, DevelopmentSignIn
 from shared.model.action import ActionResult, ActionState
 from shared.model.alert import Alert
 from shared.model.approval import ApprovalRequest, Choice, Decision, Verdict, Vote
-from shared.model.audit import GENESIS, AuditEntry
+from shared.model.audit import GENESIS, AuditEntry, TimelineEntry
 from shared.model.diagnosis import Diagnosis, Evidence, EvidenceKind, EvidenceStatus, Hypothesis, Point
 from shared.model.document import Document, DocumentKind
 from shared.model.incident import ApprovalSummary, Incident, Theme
@@ -193,7 +193,7 @@ def keep(store: Store, held: Incident, history: tuple[tuple[str, str, str, str, 
             AuditEntry(held.id, number, at, agent, micro_agent, person, what, why, f"{number:064x}", head)
         )
         head = entry.hash
-        line = incidents.TimelineEntry(number, at, agent, micro_agent, what, why, person, f"event-{number}")
+        line = TimelineEntry(number, at, agent, micro_agent, what, why, person, f"event-{number}")
         for row in (incidents.timeline_row(line), incidents.audit_row(entry)):
             store.write(Table.INCIDENTS, held.id, row)
     held = replace(held, entries=len(history), audit_head=head)

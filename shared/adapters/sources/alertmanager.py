@@ -99,10 +99,11 @@ class AlertmanagerSource:
         )
         told = reading.plain(reading.pick(notes, "description", "message") or reading.pick(alert, "description"))
         name = labels.get("alertname") or reading.text(reading.pick(alert, "name", "alertname"), 200) or said or "alert"
-        began = reading.moment(reading.pick(alert, "startsAt"))
+        began = reading.not_ahead(reading.moment(reading.pick(alert, "startsAt")), delivery.received_at)
         ended = reading.moment(reading.pick(alert, "endsAt"))
         status = _status(alert, group, ended, delivery.received_at)
-        at = (ended if status is Status.RESOLVED else began) or delivery.received_at
+        over = reading.not_ahead(ended, delivery.received_at)
+        at = (over if status is Status.RESOLVED else began) or delivery.received_at
         service, resource = self._whose(labels)
         runbook = reading.text(reading.pick(notes, "runbook_url", "runbook"), 1000)
         return Signal(

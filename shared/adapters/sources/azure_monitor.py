@@ -80,14 +80,16 @@ class AzureMonitorSource:
     def _signal(self, found: Found, delivery: Delivery, position: int) -> Signal:
         named = [reading.text(reading.pick(found.custom, name)) for name in self._config.service_properties]
         service, resource = self._whose([name for name in named if name], found)
-        fired = found.fired_at
+        fired, over, seen = (
+            reading.not_ahead(at, delivery.received_at) for at in (found.fired_at, found.resolved_at, found.seen_at)
+        )
         if found.status is Status.RESOLVED:
-            at = found.resolved_at or delivery.received_at
+            at = over or delivery.received_at
             at = (
                 max(at, fired) if fired else at
             )  # clocks of two Azure services differ; an end is never before its start
         else:
-            at = fired or found.seen_at or delivery.received_at
+            at = fired or seen or delivery.received_at
         return Signal(
             id=derive_id(self._name, delivery.receipt, str(position)),
             source=self._name,

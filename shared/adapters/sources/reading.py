@@ -19,7 +19,12 @@ MAX_LINK_CHARS = 4000
 MAX_LABELS = 64
 MAX_LABEL_CHARS = 300
 MAX_DEPTH = 12  # no known body nests deeper than 9
+MAX_AHEAD = timedelta(minutes=10)  # clocks differ by less; more is a wrong zone, or no time at all
+HIDDEN = "[redacted]"
 
+# The same words as in `shared.records.payloads`, where raw bodies lose them.
+_SECRET_NAME = re.compile(r"(password|passwd|secret|token|api[_-]?key|authorization|sig)$", re.IGNORECASE)
+_SECRET_QUERY = re.compile(r"([?&](?:sig|code|token|key|secret)=)[^&\"\s]+", re.IGNORECASE)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
@@ -52,8 +57,8 @@ def text(value: object, most: int = MAX_LABEL_CHARS) -> str:
 
 
 def plain(value: object, most: int = MAX_DESCRIPTION_CHARS) -> str:
-    """Text without HTML; tags become spaces."""
-    words = text(value, 4 * most)
+    """Text without HTML and without secrets in addresses; tags become spaces."""
+    words = _without_secrets(text(value, 4 * most))
     if "<" in words and ">" in words:
         words = " ".join(html.unescape(_TAG.sub(" ", words)).split())
     return text(words, most)
@@ -161,6 +166,14 @@ def _assembled(
     return local.astimezone(UTC)
 
 
+def not_ahead(at: datetime | None, now: datetime) -> datetime | None:
+    """The time, or ``now`` when it lies so far ahead that it cannot be one.
+
+    A state "from tomorrow" would outlive the resolve that really ended it (rule S7).
+    """
+    return now if at is not None and at - now > MAX_AHEAD else at
+
+
 def link(*candidates: object) -> str:
     """The first candidate that is an http(s) address a person can open; empty when none is."""
     for candidate in candidates:
@@ -171,11 +184,14 @@ def link(*candidates: object) -> str:
 
 
 def labels(*sources: Mapping[str, Any]) -> dict[str, str]:
-    """Plain members of several objects as labels; the first to name one wins, 64 at most."""
+    """Plain members of several objects as labels, secrets hidden; the first to name one wins, 64 at most."""
     found: dict[str, str] = {}
     for source in sources:
         for key, value in source.items():
             name, content = text(key, 100), text(value)
+            if content and _SECRET_NAME.search(name):
+                content = HIDDEN
+            content = _without_secrets(content)
             if name and content and name not in found and len(found) < MAX_LABELS:
                 found[name] = content
     return found
@@ -201,8 +217,19 @@ def carries_time(body: object, names: frozenset[str]) -> bool:
 
 
 def raw(value: object) -> str:
-    """Something as JSON text, for a person to look at."""
+    """Something as JSON text without secrets, for a person to look at."""
     try:
-        return text(json.dumps(value, ensure_ascii=False, default=str), MAX_DESCRIPTION_CHARS)
+        shown = json.dumps(_hidden(value), ensure_ascii=False, default=str)
     except (ValueError, RecursionError):
         return ""
+    return text(_without_secrets(shown), MAX_DESCRIPTION_CHARS)
+
+
+def _hidden(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: HIDDEN if _SECRET_NAME.search(str(name)) else _hidden(content) for name, content in value.items()}
+    return [_hidden(one) for one in value] if isinstance(value, list) else value
+
+
+def _without_secrets(words: str) -> str:
+    return _SECRET_QUERY.sub(rf"\1{HIDDEN}", words) if "=" in words else words

@@ -25,8 +25,6 @@ from shared.model.outcome import Change, Emit, Happened, Outcome, Put
 from shared.ports import Ports
 from shared.records import groups, incidents, windows
 
-MIN_CHECKS = 2  # one good reading may be luck
-
 
 def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
     """Look, and close when it is over."""
@@ -65,7 +63,7 @@ def _measure(incident: Incident, now: datetime, ports: Ports, event: Event) -> O
     good_since = now if recovery is None or recovery.good_since is None else recovery.good_since
     checks = 1 if fresh or recovery is None else recovery.checks + 1
     done_at = good_since + timedelta(seconds=closing.recovery_s)
-    if now >= done_at and checks >= MIN_CHECKS:
+    if now >= done_at:  # never on the first good reading, which may be luck
         return _close(
             incident, f"good for {(now - good_since).total_seconds():.0f} s: {reading.text}", True, "", now, ports
         )

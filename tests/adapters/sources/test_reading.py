@@ -91,3 +91,39 @@ def test_html_becomes_words() -> None:
 )
 def test_links(given: tuple[Any, ...], expected: str) -> None:
     assert reading.link(*given) == expected
+
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("at", "taken"),
+    [
+        (None, None),
+        (NOW - timedelta(days=20_000), NOW - timedelta(days=20_000)),
+        (NOW + timedelta(minutes=10), NOW + timedelta(minutes=10)),
+        (NOW + timedelta(minutes=11), NOW),
+        (datetime(8999, 1, 1, tzinfo=UTC), NOW),
+    ],
+    ids=["none", "long-ago", "another-clock", "another-zone", "never"],
+)
+def test_what_happens_tomorrow_happens_now(at: datetime | None, taken: datetime | None) -> None:
+    assert reading.not_ahead(at, NOW) == taken
+
+
+def test_labels_and_raw_text_lose_what_looks_like_a_secret() -> None:
+    odd = {
+        "db_password": "hunter2",
+        "apiKey": 7,
+        "deep": [{"Authorization": ["Bearer x"]}],
+        "u": "http://x/?a=1&sig=s3",
+    }
+    assert reading.labels(odd) == {
+        "db_password": "[redacted]", "apiKey": "[redacted]", "u": "http://x/?a=1&sig=[redacted]",
+    }  # fmt: skip
+    shown = reading.raw(odd)
+    assert "hunter2" not in shown
+    assert "Bearer" not in shown
+    assert "s3" not in shown
+    assert reading.labels({"tokens_per_s": "3"}) == {"tokens_per_s": "3"}
+    assert reading.plain("see http://x/?code=s3 now") == "see http://x/?code=[redacted] now"

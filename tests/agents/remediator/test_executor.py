@@ -297,6 +297,14 @@ def test_D4_a_budget_is_of_its_window(store: SqliteStore) -> None:
         leases.release(store, "shop", f"e{i}", LIMITS, at)
 
 
+def test_D4_the_lease_ends_with_the_action_and_the_rest_begins(approved: World) -> None:
+    approved.settle()
+    soon = leases.acquire(approved.inner, "shop", "another", LIMITS, approved.now)
+    assert not soon.given
+    assert soon.retry_at is not None
+    assert soon.retry_at - approved.now <= LIMITS.cooldown
+
+
 def test_D4_a_refused_plan_gives_the_target_back(approved: World) -> None:
     approved.workload.version = "9.9.9"
     approved.settle()

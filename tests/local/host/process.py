@@ -73,8 +73,12 @@ class HostProcess:
 
     def close(self) -> None:
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.terminate()  # not kill: what it covered is written at its end
+            try:
+                self.process.wait(timeout=2)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self.http.close()
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -70,6 +70,19 @@ def test_routing(host: HostProcess, method: str, path: str, status: int, text: s
     assert (answer.status_code, text in answer.text) == (status, True)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/a%0Ab"), ("POST", "/echo%0D%0AX: 1"), ("TRACE", "/echo"), ("MADE-UP", "/echo"), ("GET", "/items/7/")],
+    ids=["line-break", "header-injection", "trace", "unknown-method", "slash-at-the-end"],
+)
+def test_whatever_is_asked_the_answer_is_ours(host: HostProcess, method: str, path: str) -> None:
+    answer = host.http.request(method, path)
+    found = answer.status_code == 200
+    assert found or answer.headers["content-type"] == "application/problem+json"
+    assert found is (path == "/items/7/")
+    assert "x" not in answer.headers
+
+
 def test_head_runs_the_get_function_without_a_body(host: HostProcess) -> None:
     answer = host.http.head("/items/7")
     assert (answer.status_code, answer.content) == (200, b"")

@@ -1,9 +1,10 @@
 """One broker for all SDK tests, with a clock that tests move, and the SDK in both of its forms behind one face."""
 
 import asyncio
+import contextlib
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from local.servicebus.settings import QueueSettings
 
 KEY = "a key for tests"
 FLAVOURS = ("sync", "aio")
+WAIT_S = 15  # a machine that is busy elsewhere; a receive ends as soon as one message is there
+FAILED = pytest.StashKey[bool]()
+ROUNDS = 8  # sets of queues; a test that fails leaves messages behind, so the next one gets a new set
 
 
 class Clock:
@@ -37,11 +41,13 @@ class Sdk:
         self.broker = broker
         self.clock = clock
         self._runner = asyncio.Runner()
-        kind = ServiceBusClient if flavour == "sync" else AioServiceBusClient
-        self.client = self.run(self._make(kind))
+        self._round = 0
+        self.client = self.run(self._make())
         self._open: dict[tuple[str, ...], Any] = {}
 
-    def _make(self, kind: Any) -> Any:
+    def _make(self) -> Any:
+        kind: Any = ServiceBusClient if self.flavour == "sync" else AioServiceBusClient
+
         def make() -> Any:
             return kind.from_connection_string(self.broker.connection_string, retry_total=0)
 
@@ -63,7 +69,7 @@ class Sdk:
         return self._runner.run(wait()) if inspect.isawaitable(result) else result
 
     def queue(self, name: str) -> str:
-        return f"{name}-{self.flavour}"
+        return queue_name(name, self.flavour, self._round)
 
     def sender(self, name: str) -> Any:
         key = ("sender", name)
@@ -85,7 +91,7 @@ class Sdk:
         receiver = self.receiver(name, **options)
         found: list[Any] = []
         while len(found) < count:
-            got = self.run(receiver.receive_messages(max_message_count=count - len(found), max_wait_time=5))
+            got = self.run(receiver.receive_messages(max_message_count=count - len(found), max_wait_time=WAIT_S))
             assert got, f"only {len(found)} of {count} messages came"
             found += got
         return found
@@ -102,7 +108,26 @@ class Sdk:
         self.clock.ahead_s += seconds
         self.broker.wake()
 
+    def clean(self) -> bool:
+        """Whether no queue of this round holds anything."""
+        mine = {self.queue(name) for name in NAMES}
+        left = [row for row in self.broker.stats() if row["name"] in mine]
+        return not any(value for row in left for key, value in row.items() if key not in ("name", "oldest_s"))
+
+    def start_afresh(self) -> None:
+        """New connection, new queues: whatever the last test left cannot reach the next one."""
+        with contextlib.suppress(Exception):  # it is broken already; the test that broke it has said so
+            self._disconnect()
+        self._open.clear()
+        self._round = (self._round + 1) % ROUNDS
+        self.client = self.run(self._make())
+
     def close(self) -> None:
+        """The end of all tests."""
+        self._disconnect()
+        self._runner.close()
+
+    def _disconnect(self) -> None:
         # Each close takes the SDK up to a second, so all at once.
         handlers = list(self._open.values())
         if self.flavour == "sync":
@@ -111,7 +136,6 @@ class Sdk:
         else:
             self.run(self._close_all(handlers))
         self.run(self.client.close())
-        self._runner.close()
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -122,17 +146,26 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
+NAMES: dict[str, dict[str, Any]] = {
+    "jobs": {},
+    "Delete": {},
+    "twice": {"max_delivery_count": 2, "dead_letter_on_expiration": True},
+    "short": {"lock_duration_s": 5},
+}
+
+
+def queue_name(name: str, flavour: str, turn: int) -> str:
+    return f"{name}-{flavour}-{turn}"
+
+
 def queues() -> list[QueueSettings]:
-    """One set of queues for each flavour, so that they cannot meet."""
-    found = [QueueSettings("wire")]
-    for flavour in FLAVOURS:
-        found += [
-            QueueSettings(f"jobs-{flavour}"),
-            QueueSettings(f"Delete-{flavour}"),
-            QueueSettings(f"twice-{flavour}", max_delivery_count=2, dead_letter_on_expiration=True),
-            QueueSettings(f"short-{flavour}", lock_duration_s=5),
-        ]
-    return found
+    """Sets of queues for each flavour, so that they cannot meet."""
+    return [QueueSettings("wire")] + [
+        QueueSettings(queue_name(name, flavour, turn), **settings)
+        for flavour in FLAVOURS
+        for turn in range(ROUNDS)
+        for name, settings in NAMES.items()
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +181,21 @@ def broker(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[R
 
 
 @pytest.fixture(scope="session", params=FLAVOURS)
-def sdk(request: pytest.FixtureRequest, broker: RunningBroker, clock: Clock) -> Iterator[Sdk]:
+def connected(request: pytest.FixtureRequest, broker: RunningBroker, clock: Clock) -> Iterator[Sdk]:
     found = Sdk(request.param, broker, clock)
     yield found
     found.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture
+def sdk(request: pytest.FixtureRequest, connected: Sdk) -> Iterator[Sdk]:
+    yield connected
+    if request.node.stash.get(FAILED, False) or not connected.clean():
+        connected.start_afresh()

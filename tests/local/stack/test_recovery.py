@@ -13,12 +13,11 @@ from local.stack.recovery import LifeLine, end_leases
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.records import incidents
 
-STARTED = datetime.now(UTC)
-
 
 def _intent(store: SqliteStore, name: str, state: str, lease: timedelta) -> None:
-    incidents.mark_pending(store, "incident-1", STARTED)
-    assert incidents.write_intent(store, "incident-1", name, f"owner of {name}", STARTED + lease, state, None)
+    now = datetime.now(UTC)
+    incidents.mark_pending(store, "incident-1", now)
+    assert incidents.write_intent(store, "incident-1", name, f"owner of {name}", now + lease, state, None)
 
 
 def test_H2_leases_of_dead_hosts_end_at_once_and_their_effects_stay_unclear(tmp_path: Path) -> None:

@@ -92,25 +92,6 @@ def test_a_bus_or_store_that_hangs_is_answered_503_within_5_s(stack: RunningStac
     until(lambda: _of(stack, "after"), 20, "the incident")
 
 
-def test_what_was_accepted_survives_kill_9_of_every_process_in_turn(stack: RunningStack) -> None:
-    accepted: list[str] = []
-    for victim in ("broker", "host", "sandbox"):
-        for number in range(6):
-            service = f"{victim}-{number}"
-            if stack.post("azure_monitor", _alert(service))[0] == 202:
-                accepted.append(service)
-        assert stack.kill(victim) == 1, "the supervisor says that a process died"
-        stack.start()
-    assert len(accepted) == 18
-
-    def all_open() -> bool:
-        return {line["service"] for line in stack.incidents()} >= set(accepted)
-
-    until(all_open, 60, "an incident for every accepted alert")
-    services = [line["service"] for line in stack.incidents()]
-    assert sorted(services) == sorted(set(services)), "no incident twice"
-
-
 def test_an_approval_survives_kill_9_and_the_next_incident_gets_the_runbook(stack: RunningStack) -> None:
     first = _break_and_wait(stack, "first")
     asked = first["approval"]
