@@ -5,6 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PIP_FLAGS := --quiet --disable-pip-version-check
+COVERED := $(PY) -m coverage run -m pytest
 
 .PHONY: demo up test check check-313 format pages clean help
 
@@ -38,7 +39,11 @@ check: $(STAMP)
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest $(ARGS)
+	@mkdir -p .argus; echo "the stack's own tests mostly wait, so they run beside all others; their output follows"; \
+	$(COVERED) tests/local/stack $(ARGS) > .argus/stack-tests.log 2>&1 & beside=$$!; \
+	trap 'kill $$beside' INT TERM; \
+	$(COVERED) --ignore=tests/local/stack $(ARGS); failed=$$?; \
+	wait $$beside || failed=$$?; cat .argus/stack-tests.log; exit $$failed
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --include='shared/*,functions/*' --fail-under=90
 	$(PY) -m coverage report --include='local/*,argus/*' --fail-under=85

@@ -6,15 +6,13 @@ In: a timer. Out: what a crash left undone is done, or sent again.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from shared import wiring
+from shared import dispatch, wiring
 from shared.adapters.waits import durable
-from shared.agents import sweep
 
 blueprint = df.Blueprint()
 
@@ -25,6 +23,4 @@ async def sweep_pending(timer: func.TimerRequest, client: Any) -> None:
     """Makes good what a crash left undone."""
     app = wiring.app()
     engine = app.engine_with(durable.DurableWaits(client, asyncio.get_running_loop()))
-    now = datetime.now(UTC)
-    await asyncio.to_thread(sweep.note_configuration, engine.ports, now)
-    await asyncio.to_thread(sweep.run, engine.ports, app.anchor, now)
+    await asyncio.to_thread(dispatch.tidy, engine, app.anchor)

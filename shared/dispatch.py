@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from shared.agents import conductor
+from shared.agents import conductor, sweep
 from shared.agents.sentinel import alert_router, collector, evaluator
 from shared.model import codec
 from shared.model.errors import ArgusError, PermanentError, Reason, TransientError
@@ -23,6 +23,7 @@ from shared.model.outcome import Go, Outcome, Ruling
 from shared.model.pipeline import DESTINATION, STAGES, MicroAgent, Queue
 from shared.model.signal import Signal
 from shared.ports import Ports
+from shared.ports.anchor import Anchor
 from shared.ports.bus import Message
 from shared.ports.store import Conflict, Delete, Insert, Operation, Replace, Table
 from shared.records import incidents, index, intents, journal, letters, payloads, rows
@@ -137,6 +138,16 @@ def poll(engine: Engine, timer: str, due: datetime) -> None:
     """Ask every target that does not speak by itself."""
     count = collector.poll(timer, due, engine.clock(), engine.ports)
     log.debug("%d samples polled", count)
+
+
+def tidy(engine: Engine, anchor: Anchor) -> None:
+    """The conductor's round: what a crash left undone is done or sent again, and said when there was anything."""
+    now = engine.clock()
+    if sweep.note_configuration(engine.ports, now):
+        _show(MicroAgent.CONDUCTOR, "configuration noted", "it is not the one the audit trail knew", "")
+    done = sweep.run(engine.ports, anchor, now)
+    if done.worth_telling:
+        _show(MicroAgent.CONDUCTOR, f"swept up: {done.worth_telling}", "something was left undone", "")
 
 
 def signals(engine: Engine, bodies: Sequence[bytes]) -> None:

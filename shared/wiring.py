@@ -83,7 +83,7 @@ WORKERS: Mapping[MicroAgent, Worker] = {
     MicroAgent.RCA: Worker(rca.handle),
     MicroAgent.ENRICHER: Worker(enricher.handle),
     MicroAgent.RECOMMENDER: Worker(recommender.handle),
-    MicroAgent.SOLICITOR: Worker(solicitor.handle),
+    MicroAgent.SOLICITOR: Worker(solicitor.handle, reads=("approval",)),
     MicroAgent.EXECUTOR: Worker(executor.handle),
     MicroAgent.TICKET_UPDATER: Worker(ticket_updater.handle),
     MicroAgent.CLOSER: Worker(closer.handle, reads=("state", "alerts")),

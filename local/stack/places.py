@@ -24,6 +24,8 @@ USUAL_PORTS = {
     "core": 7072,
     "exec": 7073,
 }
+# Linux gives 32768 and above to outgoing connections (net.ipv4.ip_local_port_range), others 49152 and above (RFC 6335).
+LOWEST_ANY_PORT, HIGHEST_ANY_PORT = 15_000, 32_000
 SECRET_NAMES = (
     "ARGUS_SESSION_SECRET",
     "ARGUS_KEY_DEFAULT",
@@ -142,9 +144,8 @@ def _free(port: int) -> bool:
 
 
 def _any_free(taken: set[int]) -> int:
+    """A free port below those that systems give to outgoing connections: it must still be free when it is bound."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in taken:
+        port = LOWEST_ANY_PORT + secrets.randbelow(HIGHEST_ANY_PORT - LOWEST_ANY_PORT)
+        if port not in taken and _free(port):
             return port

@@ -40,6 +40,12 @@ class Swept:
     markers: int = 0
     failed: int = 0
 
+    @property
+    def worth_telling(self) -> str:
+        """What a person would want to know of it; empty when all was in order."""
+        counts = {"sent": self.sent, "released": self.released, "closings": self.closings, "failed": self.failed}
+        return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
 
 def run(ports: Ports, anchor: Anchor, now: datetime) -> Swept:
     """Go once over every marker; an incident that cannot be cared for stops none of the others."""

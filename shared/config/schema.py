@@ -190,6 +190,9 @@ class Closing(Section):
     give_up_s: Seconds = Field(
         default=86_400, gt=0, description="Re-measuring ends after this and a person is told, in seconds."
     )
+    look_again_s: Seconds = Field(
+        default=300, description="Readings still bad this long after an action start a new investigation, in seconds."
+    )
     settle_s: float = Field(
         default=20, ge=20, le=YEAR_S, description="Rest before the group is free again (rule C1), in seconds."
     )

@@ -49,6 +49,7 @@ TRANSITIONS: Mapping[State, Mapping[Moment, State]] = {
         **_ENDINGS,
     },
     _S.INVESTIGATING: {
+        _M.INVESTIGATION_STARTED: _S.INVESTIGATING,
         _M.APPROVAL_REQUESTED: _S.AWAITING_APPROVAL,
         _M.APPROVED: _S.EXECUTING,
         _M.ESCALATED: _S.INVESTIGATING,

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared import dispatch
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.agents import sweep
 from shared.agents.remediator import solicitor
@@ -316,3 +317,14 @@ def test_sweep_fails_loudly_when_the_anchor_cannot_be_read(calm: World) -> None:
 @pytest.fixture
 def world(store: SqliteStore) -> World:
     return World(store)
+
+
+def test_a_round_tells_what_was_left_undone_and_nothing_when_all_is_in_order(
+    calm: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "argus.dispatch")
+    dispatch.tidy(calm.engine, calm.anchor)
+    dispatch.tidy(calm.engine, calm.anchor)
+    told = [getattr(record, "what", "") for record in caplog.records]
+    assert [what for what in told if what] == ["configuration noted"]
+    assert sweep.Swept(sent=2, waits=1).worth_telling == "2 sent"

@@ -19,7 +19,7 @@ from shared.model.event import (
     UpdateKind,
 )
 from shared.model.incident import Incident, Recovery
-from shared.model.lifecycle import Moment
+from shared.model.lifecycle import Moment, State
 from shared.model.notice import Fact, NoticeKind
 from shared.model.outcome import Change, Emit, Happened, Outcome, Put
 from shared.ports import Ports
@@ -58,6 +58,8 @@ def _measure(incident: Incident, now: datetime, ports: Ports, event: Event) -> O
         if now - _last_news(incident) > timedelta(seconds=closing.give_up_s):
             return _give_up(incident, reading.text, ports)
         again = Emit(ClosingRequested(ClosingKind.RECHECK), later)
+        if _did_not_help(incident, now, timedelta(seconds=closing.look_again_s)):
+            return _look_again(incident, what, reading.text, now, again, ports)
         return Outcome(what, reading.text, (Put("recovery", Recovery(None, reading.text, now)),), (again,))
     fresh = recovery is None or recovery.good_since is None
     good_since = now if recovery is None or recovery.good_since is None else recovery.good_since
@@ -76,6 +78,22 @@ def _last_news(incident: Incident) -> datetime:
     """When something last happened that could have mended it, so that measuring is worth its while."""
     acted = (result.at for result in incident.actions)
     return max((incident.opened_at, *acted, *(alert.at for alert in incident.alerts)))
+
+
+def _did_not_help(incident: Incident, now: datetime, patience: timedelta) -> bool:
+    """Whether what was done last has had its time and the trouble is still there."""
+    done = incident.actions[-1] if incident.actions else None
+    return incident.state is State.VERIFYING and done is not None and now - done.at >= patience
+
+
+def _look_again(incident: Incident, what: str, text: str, now: datetime, again: Emit, ports: Ports) -> Outcome:
+    """Tell people that the action did not help, and have the cause looked for once more, with what is known by now."""
+    done = incident.actions[-1]
+    title = f"Still bad after {done.action}: {incident.title}"
+    told = notices.tell(NoticeKind.ESCALATED, title, f"The cause is looked for again. {text}", incident, ports.settings)
+    changes = (Put("recovery", Recovery(None, text, now)), Happened(Moment.ESCALATED))
+    why = f"{done.action} on {done.target} did not help, so the cause is looked for again; {text}"
+    return Outcome(what, why, changes, (again, Emit(InvestigationRequested()), *told))
 
 
 def _give_up(incident: Incident, text: str, ports: Ports) -> Outcome:

@@ -16,6 +16,7 @@ from shared.model.event import (
     IncidentClosed,
     IncidentRequested,
     InvestigationRequested,
+    NotificationRequested,
     TicketUpdateRequested,
     UpdateKind,
 )
@@ -304,6 +305,19 @@ def test_C3_measuring_ends_when_nothing_has_happened_for_long(measured: World) -
 
 
 # By hand
+
+
+def test_an_action_that_did_not_help_starts_a_new_investigation_once(measured: World) -> None:
+    measured.vote()
+    run_action(measured)
+    before = len(measured.sent(InvestigationRequested))
+    measure(measured, 0.5, 28)
+    assert len(measured.sent(InvestigationRequested)) == before, "it has its time: 300 s"
+    measure(measured, 0.5, 6)
+    assert len(measured.sent(InvestigationRequested)) == before + 1
+    assert measured.incident().state is not State.VERIFYING
+    told = [event.data.notice.title for event in measured.sent(NotificationRequested)]  # type: ignore[union-attr]
+    assert sum(title.startswith("Still bad after") for title in told) == 1
 
 
 def test_a_person_closes_and_the_reason_is_kept(opened: World) -> None:
