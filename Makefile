@@ -4,8 +4,8 @@ PYTHON313 ?= python3.13
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+WORKERS ?= -n 3 --dist loadfile
 PIP_FLAGS := --quiet --disable-pip-version-check
-COVERED := $(PY) -m coverage run -m pytest
 
 .PHONY: demo up test check check-313 format pages clean help
 
@@ -31,7 +31,7 @@ up: $(STAMP)
 	@exec $(PY) -m local up $(ARGS)
 
 test: $(STAMP)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(WORKERS) $(ARGS)
 
 check: $(STAMP)
 	$(PY) -m ruff format --check .
@@ -39,11 +39,7 @@ check: $(STAMP)
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m coverage erase
-	@mkdir -p .argus; echo "the stack's own tests mostly wait, so they run beside all others; their output follows"; \
-	$(COVERED) tests/local/stack $(ARGS) > .argus/stack-tests.log 2>&1 & beside=$$!; \
-	trap 'kill $$beside' INT TERM; \
-	$(COVERED) --ignore=tests/local/stack $(ARGS); failed=$$?; \
-	wait $$beside || failed=$$?; cat .argus/stack-tests.log; exit $$failed
+	$(PY) -m coverage run -m pytest $(WORKERS) $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --include='shared/*,functions/*' --fail-under=90
 	$(PY) -m coverage report --include='local/*,argus/*' --fail-under=85

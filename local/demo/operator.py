@@ -127,7 +127,7 @@ def deploy(data: Path, version: str) -> int:
     up = json.loads(up_file.read_text(encoding="utf-8"))
     secret = json.loads((data / "secrets.json").read_text(encoding="utf-8"))["ARGUS_SHOP_DEPLOY_SECRET"]
     try:
-        deploy_release(up["shop"], secret, version, f"manual-{datetime.now(UTC):%Y%m%d%H%M%S}")
+        deploy_release(up["shop"], secret, version, f"manual-{datetime.now(UTC):%Y%m%d%H%M%S%f}")
     except urllib.error.HTTPError as error:
         raise StackError(f"the shop refused: {error.read().decode(errors='replace')[:300]}") from None
     except OSError:

@@ -178,7 +178,11 @@ class Execution(Section):
     cooldown_s: Seconds = Field(default=300, description="Rest between two actions on one target, in seconds.")
     max_attempts: int = Field(default=2, ge=1, description="Actions on one target within `attempt_window_s`.")
     attempt_window_s: Seconds = Field(default=3600, gt=0, description="Window of `max_attempts`, in seconds.")
-    lease_s: Seconds = Field(default=660, gt=0, description="How long a target is held by one action, in seconds.")
+    lease_s: Seconds = Field(
+        default=660,
+        gt=0,
+        description="How long a target is held by one action, in seconds; at least `host.function_timeout_s` + 60.",
+    )
 
 
 class Closing(Section):
@@ -238,7 +242,10 @@ class StoreSettings(Section):
 class Policy(Section):
     """What the conductor lets through."""
 
-    hold: list[str] = Field(default_factory=list, description="Micro-agents whose events wait until released.")
+    hold: list[str] = Field(
+        default_factory=list,
+        description="Micro-agents whose events wait until released; not those that work before there is an incident.",
+    )
     hold_s: Seconds = Field(default=3600, gt=0, description="A held event is looked at again after this, in seconds.")
 
 

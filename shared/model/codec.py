@@ -20,6 +20,7 @@ from shared.model.errors import PermanentError, Reason
 
 T = TypeVar("T")
 SPEC_VERSION = "1.0"
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _PAYLOADS: Mapping[str, type[ev.Payload]] = {cls.TYPE: cls for cls in get_args(ev.Payload)}
 
 
@@ -32,23 +33,28 @@ def to_json(value: object) -> Any:
     Raises:
         TypeError: something else, or a naive datetime.
     """
-    if value is None or isinstance(value, bool | int | float):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, str):
+    if isinstance(value, str | int | float):
         return value
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise TypeError("a datetime without a zone cannot be sent")
         return value.isoformat()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {name: to_json(getattr(value, name)) for name in _fields(type(value))}
     if isinstance(value, Mapping):
         return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     raise TypeError(f"{type(value).__name__} is no model value")
+
+
+@lru_cache(maxsize=256)
+def _fields(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def canonical(value: object) -> str:

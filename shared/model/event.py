@@ -28,7 +28,8 @@ def derive_id(*parts: str) -> str:
     Returns:
         The same canonical UUID text for the same parts, always.
     """
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(parts)))
+    name = "\x1f".join(parts).encode("utf-8", "replace").decode()  # half a surrogate pair must not stop an alert
+    return str(uuid.uuid5(NAMESPACE, name))
 
 
 class GroupChangeKind(StrEnum):

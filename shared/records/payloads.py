@@ -6,21 +6,17 @@ In: bodies as they arrived, secrets redacted. Out: references that fit into even
 from __future__ import annotations
 
 import gzip
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.model.errors import Reason
 from shared.ports.store import Store, Table, Upsert, Value
+from shared.records.redaction import redact
 from shared.records.rows import key_of, moment, number, shard, text
 
 CHUNK_BYTES = 60 * 1024  # a property takes 64 KiB
 SHARDS = 4
 DAYS_LISTED = 7
-_SECRETS = re.compile(
-    rb'(?i)("[^"]*(?:password|passwd|secret|token|api[_-]?key|authorization|sig)"\s*:\s*")[^"]*(")'
-    rb"|([?&](?:sig|code|token|key|secret)=)[^&\"\s]+"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +30,6 @@ class Quarantined:
     message: str
     subject: str
     payload: str
-
-
-def redact(body: bytes) -> bytes:
-    """The body with the values of members and query parameters that look like secrets replaced."""
-
-    def hide(match: re.Match[bytes]) -> bytes:
-        if match.group(1) is not None:
-            return match.group(1) + b"[redacted]" + match.group(2)
-        return match.group(3) + b"[redacted]"
-
-    return _SECRETS.sub(hide, body)
 
 
 def put(store: Store, receipt: str, body: bytes, now: datetime, raw: bool = True) -> str:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 MAX_TITLE_CHARS = 200
@@ -22,7 +23,7 @@ MAX_DEPTH = 12  # no known body nests deeper than 9
 MAX_AHEAD = timedelta(minutes=10)  # clocks differ by less; more is a wrong zone, or no time at all
 HIDDEN = "[redacted]"
 
-# The same words as in `shared.records.payloads`, where raw bodies lose them.
+# The plainest of what `shared.records.redaction` takes out of raw bodies.
 _SECRET_NAME = re.compile(r"(password|passwd|secret|token|api[_-]?key|authorization|sig)$", re.IGNORECASE)
 _SECRET_QUERY = re.compile(r"([?&](?:sig|code|token|key|secret)=)[^&\"\s]+", re.IGNORECASE)
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -42,18 +43,24 @@ def text(value: object, most: int = MAX_LABEL_CHARS) -> str:
         value: any JSON value.
         most: longest result in characters; what is cut off leaves an ellipsis.
     """
+    if not isinstance(value, str):
+        return _plain_text(value)
+    if not value.isprintable():  # most are, and that is quick to see
+        if _SURROGATES.search(value):  # half characters would break every encoder further on
+            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        value = _CONTROLS.sub("", value)
+    value = value.strip()
+    return value if len(value) <= most else value[: most - 1].rstrip() + "…"
+
+
+def _plain_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value) if value.bit_length() <= 128 else ""
     if isinstance(value, float):
         return f"{value:g}" if math.isfinite(value) else ""
-    if not isinstance(value, str):
-        return ""
-    if _SURROGATES.search(value):  # half characters would break every encoder further on
-        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    value = _CONTROLS.sub("", value).strip()
-    return value if len(value) <= most else value[: most - 1].rstrip() + "…"
+    return ""
 
 
 def plain(value: object, most: int = MAX_DESCRIPTION_CHARS) -> str:
@@ -103,11 +110,22 @@ def items(value: object) -> list[Any]:
 
 def pick(source: Mapping[str, Any], *names: str) -> Any:
     """The first of these members that has a value, whatever the case of its name."""
+    if not source:
+        return None
     for name in names:
-        if source.get(name) not in (None, ""):
-            return source[name]
-    folded = {str(key).lower(): value for key, value in source.items() if value not in (None, "")}
-    return next((folded[name.lower()] for name in names if name.lower() in folded), None)
+        if (value := source.get(name)) is not None and value != "":
+            return value
+    wanted = _folded(names)
+    folded: dict[str, Any] = {}
+    for key, value in source.items():
+        if (name := str(key).lower()) in wanted and value not in (None, ""):
+            folded[name] = value
+    return next((folded[name] for name in wanted if name in folded), None) if folded else None
+
+
+@lru_cache(maxsize=256)
+def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)
 
 
 def moment(value: object) -> datetime | None:

@@ -22,7 +22,7 @@ from pydantic import Field
 from shared.adapters.registry import Adapter, Surroundings
 from shared.adapters.stores import limits
 from shared.config.schema import Section
-from shared.model.errors import Reason, TransientError
+from shared.model.errors import PermanentError, Reason, TransientError
 from shared.ports.store import (
     Conflict,
     ConflictKind,
@@ -95,7 +95,7 @@ class SqliteStore:
                 "SELECT etag, doc FROM rows WHERE tbl = ? AND part = ? AND key = ?",
                 (table.value, _blob(partition), _blob(key)),
             ).fetchone()
-        return None if found is None else Row(partition, key, found[0], _decode(found[1]))
+        return None if found is None else Row(partition, key, found[0], _decode(found[1], table, partition, key))
 
     def write(self, table: Table, partition: str, operation: Operation) -> str:
         """See the port."""
@@ -115,7 +115,8 @@ class SqliteStore:
                 " ORDER BY key LIMIT ?",
                 (table.value, _blob(partition), _blob(start), _blob(below), limit + 1),
             ).fetchall()
-        rows = tuple(Row(partition, _text(key), etag, _decode(doc)) for key, etag, doc in found[:limit])
+        named = ((_text(key), etag, doc) for key, etag, doc in found[:limit])
+        rows = tuple(Row(partition, key, etag, _decode(doc, table, partition, key)) for key, etag, doc in named)
         return Page(rows, _text(found[limit][0]) if len(found) > limit else None)
 
     def partitions(self, table: Table) -> tuple[str, ...]:
@@ -245,15 +246,20 @@ def _tagged(value: Value) -> Any:
     return value
 
 
-def _decode(doc: bytes) -> dict[str, Value]:
-    return {name: _untagged(value) for name, value in json.loads(doc).items()}
+def _decode(doc: bytes, table: Table, partition: str, key: str) -> dict[str, Value]:
+    try:
+        return {name: _untagged(value) for name, value in json.loads(doc).items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        # Not from the error: its text could repeat what the row holds.
+        raise PermanentError(f"the row {table.value}/{partition}/{key} is damaged", Reason.BAD_INPUT) from None
 
 
 def _untagged(value: Any) -> Value:
     if isinstance(value, dict):
         return base64.b64decode(value["bytes"]) if "bytes" in value else datetime.fromisoformat(value["time"])
-    plain: Value = value
-    return plain
+    if not isinstance(value, str | int | float):
+        raise TypeError
+    return value
 
 
 def _build(_name: str, config: Config, surroundings: Surroundings) -> Store:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import orjson
 
-from shared.model import codec
+from shared.agents.sentinel import bodies
 from shared.model.errors import PermanentError, Reason
 from shared.model.event import Event, SignalsReceived, derive_id
 from shared.model.pipeline import MicroAgent, source_of
@@ -21,10 +21,12 @@ from shared.model.signal import Severity, Signal, SignalKind, Status
 from shared.ports import Ports
 from shared.ports.source import Delivery, Poller
 from shared.records import letters, payloads
+from shared.records.redaction import redact
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 160 * 1024  # leaves room for the envelope within the 192 KB of rule M5
 MAX_POLLERS_AT_ONCE = 8
+MAX_DESCRIPTION_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,10 @@ def receive(
     if len(raw) > MAX_BODY_BYTES:
         raise PermanentError(f"the body has {len(raw)} bytes, {MAX_BODY_BYTES} are allowed", Reason.TOO_LARGE)
     try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        message = f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        payloads.quarantine(ports.store, derive_id(name, digest), name, Reason.BAD_INPUT, message, "", raw, now)
-        raise PermanentError(message, Reason.BAD_INPUT) from None
+        body = bodies.read(raw)
+    except PermanentError as error:
+        payloads.quarantine(ports.store, derive_id(name, digest), name, error.reason, str(error), "", raw, now)
+        raise
     receipt = derive_id(name, digest if blind else source.receipt(body, headers, digest, now))
     reference = payloads.put(ports.store, receipt, raw, now)
     signals = () if blind else source.parse(Delivery(body, headers, receipt, now, reference))
@@ -109,7 +110,7 @@ def _unknown(name: str, receipt: str, digest: str, raw: bytes, reference: str, n
         status=Status.FIRING,
         starts_at=now,
         summary=f"A message from {name} has a shape that ARGUS does not know; the raw body is kept.",
-        description=payloads.redact(raw[:2000]).decode("utf-8", "replace"),
+        description=redact(raw).decode("utf-8", "replace").removeprefix("\ufeff")[:MAX_DESCRIPTION_CHARS],
         payload=reference,
         recognised=False,
     )
@@ -120,7 +121,7 @@ def _send(signals: tuple[Signal, ...], cause: str, now: datetime, ports: Ports) 
     batch: list[Signal] = []
     size = ordinal = 0
     for signal in signals:
-        weight = len(codec.canonical(signal).encode())
+        weight = len(orjson.dumps(signal, default=dict))  # as long as the codec's text, and a tenth of the work
         if batch and size + weight > MAX_BATCH_BYTES:
             _send_batch(tuple(batch), cause, ordinal, now, ports)
             batch, size, ordinal = [], 0, ordinal + 1

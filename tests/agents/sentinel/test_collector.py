@@ -89,6 +89,58 @@ def test_what_is_not_json_is_refused_and_kept(store: Store) -> None:
     assert payloads.get(store, entry.payload) == b"<html>oops</html>"
 
 
+ODD = (
+    (b'\xef\xbb\xbf[{"labels": {"alertname": "A"}}]', "A"),
+    (b'[{"labels": {"alertname": "A \\ud83d"}}]', "A \ufffd"),
+    (b'[{"labels": {"alertname": "A"}, "values": {"B": 1e400}}]', "A"),
+    (b'[{"labels": {"alertname": "A"}, "values": {"B": NaN, "C": -Infinity}}]', "A"),
+    (b'[{"labels": {"alertname": "\\ud83d\\ude00"}, "n": NaN}]', "\U0001f600"),
+    (b'[{"labels": {"alertname": "A"}, "n": ' + b"1" * 5000 + b"}]", "A"),
+)
+
+
+@pytest.mark.parametrize(("raw", "name"), ODD, ids=["bom", "half", "huge", "nan", "both halves", "long"])
+def test_json_that_real_senders_write_is_taken(store: Store, raw: bytes, name: str) -> None:
+    bus = FakeBus()
+    received = collector.receive("alertmanager", raw, {}, NOW, _given(store, bus))
+    (signal,) = _signals(bus)
+    assert (received.recognised, signal.name, signal.value) == (True, name, None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b"[" * 3000 + b"]" * 3000, "it is nested too deeply"),
+        (b'{"a": "\xff"}', "byte 8 is not UTF-8"),
+        (b'{"a": NaN,\n "b": oops}', "Expecting value at line 2, column 7"),
+        (b"", "Expecting value at line 1, column 1"),
+    ],
+    ids=["open", "deep", "bytes", "syntax", "empty"],
+)
+def test_what_no_reader_takes_is_told_and_kept(store: Store, raw: bytes, why: str) -> None:
+    with pytest.raises(PermanentError) as refused:
+        collector.receive("alertmanager", raw, {}, NOW, _given(store, FakeBus()))
+    assert (refused.value.reason, str(refused.value)) == (Reason.BAD_INPUT, f"the body is not JSON: {why}")
+    (entry,) = payloads.quarantined(store, NOW)
+    assert payloads.get(store, entry.payload) == raw
+
+
+def test_a_secret_is_hidden_before_an_unknown_body_is_cut(store: Store) -> None:
+    bus = FakeBus()
+    raw = json.dumps({"strange": "x" * 1950, "password": ["hunter2" * 20]}).encode()
+    collector.receive("alertmanager", raw, {}, NOW, _given(store, bus))
+    (signal,) = _signals(bus)
+    assert "hunter" not in signal.description
+    assert len(signal.description) <= 2000
+
+
+def test_a_full_body_of_small_alerts_is_taken_whole(store: Store) -> None:
+    raw = json.dumps([{"labels": {"alertname": f"A{i}"}} for i in range(25_000)]).encode()
+    assert 900_000 < len(raw) <= collector.MAX_BODY_BYTES
+    assert collector.receive("alertmanager", raw, {}, NOW, _given(store, FakeBus())).signals == 25_000
+
+
 def test_a_body_over_1_MB_is_refused(store: Store) -> None:
     with pytest.raises(PermanentError) as refused:
         collector.receive(

@@ -19,6 +19,9 @@ from shared.ports.evidence import Question
 from shared.records import evidence as rows
 
 MAX_ALERTS = 20
+SURE = 0.5  # a plan needs as much
+YOUNG = timedelta(seconds=40)
+AGAIN = timedelta(seconds=8)
 
 
 def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
@@ -47,13 +50,23 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         summary=findings.summary,
         onset=findings.onset,
     )
+    changes = (Put("diagnosis", diagnosis), Happened(Moment.INVESTIGATION_STARTED))
+    if _too_early(findings, incident, now):
+        why = f"too early to be sure, so it looks again in {AGAIN.seconds} s; {findings.summary}"
+        return Outcome(_what(findings), why, changes, (Emit(InvestigationRequested(), now + AGAIN),))
     return Outcome(
         what=_what(findings),
         reason=findings.summary,
-        changes=(Put("diagnosis", diagnosis), Happened(Moment.INVESTIGATION_STARTED)),
+        changes=changes,
         events=(Emit(DiagnosisMade(len(findings.hypotheses))),),
         person=event.data.by if isinstance(event.data, InvestigationRequested) else "",
     )
+
+
+def _too_early(findings: Findings, incident: Incident, now: datetime) -> bool:
+    """Whether a change is suspected on thin evidence while the incident is so young that more is on its way."""
+    suspects = [found for found in findings.hypotheses if found.subject]
+    return bool(suspects) and findings.hypotheses[0].confidence < SURE and now - incident.opened_at < YOUNG
 
 
 def _alerted_at(incident: Incident) -> datetime:
