@@ -291,3 +291,22 @@ def test_a_full_investigation_takes_less_than_two_seconds(store: Store) -> None:
 
 
 DIFF_LONG = tuple(f"+setting_{i} = {i}" for i in range(40))
+
+
+@pytest.mark.parametrize(
+    ("age_s", "again"),
+    [pytest.param(5, True, id="young-so-look-again"), pytest.param(60, False, id="old-enough-to-say-so")],
+)
+def test_a_suspicion_on_thin_evidence_waits_while_the_incident_is_young(store: Store, age_s: int, again: bool) -> None:
+    thin = (change("2.4.1", "2.4.0", DEPLOYED, lines=()), series("error ratio", 0.0, 0.8))
+    young = incident(opened_at=T0)
+    there = ports(store, investigator=FakeInvestigator(evidence=thin))
+    outcome = rca.handle(investigate(young), young, T0 + timedelta(seconds=age_s), there)
+    assert [type(emit.data) for emit in outcome.events] == [InvestigationRequested if again else DiagnosisMade]
+    assert (outcome.events[0].not_before is not None) is again
+
+
+def test_where_no_change_is_suspected_nothing_is_waited_for(store: Store) -> None:
+    young = incident(opened_at=T0)
+    outcome = rca.handle(investigate(young), young, T0, ports(store))
+    assert [type(emit.data) for emit in outcome.events] == [DiagnosisMade]
