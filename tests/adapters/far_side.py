@@ -63,6 +63,7 @@ class FarSide:
 
         class Server(ThreadingHTTPServer):
             request_queue_size = 128  # a busy machine must not turn a caller away
+
             def handle_error(self, request: object, client_address: object) -> None:
                 """Quiet: an adapter that hangs up early is what some tests are about."""
 
