@@ -69,9 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
 def up(stack: Stack) -> int:
     """Keep a stack running until Ctrl-C, SIGTERM, or the death of one of its processes."""
     stop = threading.Event()
-    _on_stop(_interrupt)
-    print("starting broker, sandbox, shop and host ...", flush=True)
     try:
+        _on_stop(_interrupt)
+        print("starting broker, sandbox, shop and host ...", flush=True)
         stack.up()
     except KeyboardInterrupt:
         print("\nstopped before it was up", flush=True)
