@@ -21,6 +21,7 @@ from shared.model.pipeline import MicroAgent
 
 GO = Ruling(Go.GO, "")
 _AFTER_THE_END = (
+    ev.TicketRequested,  # a crash in its hop may have left it open over there, where nobody would ever close it
     ev.TicketUpdateRequested,
     ev.IncidentClosed,
     ev.ClosingRequested,

@@ -44,6 +44,7 @@ SAMPLES: dict[type[Any], ev.Payload] = {
     ev.IncidentAssigned: ev.IncidentAssigned("olga", "sam"),
 }
 AFTER_THE_END = {
+    ev.TicketRequested,
     ev.TicketUpdateRequested,
     ev.ApprovalDecided,
     ev.ClosingRequested,
