@@ -5,16 +5,16 @@ In: the moment of a poll. Out: samples ``probe_success`` (1 or 0) and ``probe_du
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
 from shared.adapters.registry import Adapter, Surroundings
 from shared.adapters.sources.fetch import Address, Fetcher, Unreachable
+from shared.adapters.sources.measuring import Target, environment_of
 from shared.config.schema import Section
-from shared.model.event import derive_id
-from shared.model.signal import Signal, SignalKind
+from shared.model.signal import Signal
 from shared.ports.source import Poller
 
 
@@ -32,15 +32,14 @@ class ProbePoller:
     """A `Poller` for one address; any status below 400 is a success."""
 
     def __init__(self, name: str, config: Config, environment: str) -> None:
-        self._name = name
         self._config = config
-        self._environment = environment
+        self._target = Target(name, config.service, environment, config.url)
         self._fetcher = Fetcher(config.timeout_s)
 
     @property
     def name(self) -> str:
         """See the port."""
-        return self._name
+        return self._target.poller
 
     def poll(self, due: datetime) -> tuple[Signal, ...]:
         """See the port; without an answer there is no duration, for a quick refusal is not a fast service."""
@@ -49,32 +48,11 @@ class ProbePoller:
         try:
             answer = self._fetcher.fetch(self._config.method, self._config.url)
         except Unreachable:
-            return (self._sample("probe_success", 0.0, due),)
+            return (self._target.sample("probe_success", 0.0, due),)
         return (
-            self._sample("probe_success", 1.0 if answer.status < 400 else 0.0, due),
-            self._sample("probe_duration_ms", answer.duration_ms, due, "ms"),
+            self._target.sample("probe_success", 1.0 if answer.status < 400 else 0.0, due),
+            self._target.sample("probe_duration_ms", answer.duration_ms, due, "ms"),
         )
-
-    def _sample(self, metric: str, value: float, due: datetime, unit: str = "") -> Signal:
-        due = due.astimezone(UTC)
-        return Signal(
-            id=derive_id(self._name, due.isoformat(), metric),
-            source=self._name,
-            kind=SignalKind.SAMPLE,
-            name=metric,
-            at=due,
-            service=self._config.service,
-            environment=self._environment,
-            resource=self._config.url,
-            value=value,
-            unit=unit,
-        )
-
-
-def environment_of(service: str, configured: str, surroundings: Surroundings) -> str:
-    """The environment written in the section, else the one of its service."""
-    owner = surroundings.services.get(service)
-    return configured or (owner.environment if owner else "")
 
 
 def _build(name: str, config: Config, surroundings: Surroundings) -> Poller:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import Field, field_validator
 
 from shared.adapters.registry import Adapter, Surroundings
 from shared.adapters.sources import exposition
 from shared.adapters.sources.fetch import Address, Fetcher, Unreachable
-from shared.adapters.sources.probe import environment_of
+from shared.adapters.sources.measuring import Target, environment_of
 from shared.config.schema import Section
-from shared.model.event import derive_id
-from shared.model.signal import Signal, SignalKind
+from shared.model.signal import Signal
 from shared.ports.source import Poller
 
 _ACCEPT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
@@ -62,9 +61,8 @@ class PrometheusTextPoller:
     """A `Poller` for one metrics page. Counters stay as they are; rules know about resets."""
 
     def __init__(self, name: str, config: Config, environment: str) -> None:
-        self._name = name
         self._config = config
-        self._environment = environment
+        self._target = Target(name, config.service, environment, config.url)
         self._fetcher = Fetcher(config.timeout_s)
         self._matchers = [
             {label: re.compile(want[1:] if want[:1] == "~" else re.escape(want)) for label, want in m.labels.items()}
@@ -74,7 +72,7 @@ class PrometheusTextPoller:
     @property
     def name(self) -> str:
         """See the port."""
-        return self._name
+        return self._target.poller
 
     def poll(self, due: datetime) -> tuple[Signal, ...]:
         """See the port; a page that cannot be read whole gives ``scrape_success`` 0 and nothing else."""
@@ -86,8 +84,8 @@ class PrometheusTextPoller:
                 raise Unreachable(f"status {answer.status}")
             series = list(exposition.parse(answer.body.decode()))
         except (Unreachable, exposition.BadExposition, UnicodeDecodeError):
-            return (self._sample("scrape_success", 0.0, due),)
-        return (self._sample("scrape_success", 1.0, due), *self._sums(series, due))
+            return (self._target.sample("scrape_success", 0.0, due),)
+        return (self._target.sample("scrape_success", 1.0, due), *self._sums(series, due))
 
     def _sums(self, series: Sequence[exposition.Sample], due: datetime) -> list[Signal]:
         found = []
@@ -101,23 +99,8 @@ class PrometheusTextPoller:
             known = [value for value in matching if math.isfinite(value)]
             # A known metric without a matching series has counted nothing yet; an unknown metric says nothing.
             if family and len(known) == len(matching):
-                found.append(self._sample(metric.name, math.fsum(known), due, metric.unit))
+                found.append(self._target.sample(metric.name, math.fsum(known), due, metric.unit))
         return found
-
-    def _sample(self, metric: str, value: float, due: datetime, unit: str = "") -> Signal:
-        due = due.astimezone(UTC)
-        return Signal(
-            id=derive_id(self._name, due.isoformat(), metric),
-            source=self._name,
-            kind=SignalKind.SAMPLE,
-            name=metric,
-            at=due,
-            service=self._config.service,
-            environment=self._environment,
-            resource=self._config.url,
-            value=value,
-            unit=unit,
-        )
 
 
 def _build(name: str, config: Config, surroundings: Surroundings) -> Poller:
