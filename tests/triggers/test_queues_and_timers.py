@@ -13,13 +13,13 @@ from azure.functions.meta import Datum
 
 from functions.sentinel import due
 from local.host.loader import FunctionSpec
-from shared import dispatch
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.model import codec
 from shared.model.errors import Reason, TransientError
 from shared.model.event import Event, IncidentRequested, derive_id
 from shared.model.pipeline import PIPELINE, Queue
 from shared.model.signal import Severity
+from shared.ports.store import Table
 from shared.records import incidents
 from tests import fakes
 from tests.portal.world import NOW
@@ -75,7 +75,7 @@ def test_a_message_goes_to_the_hop_of_its_own_queue(
     _run(spec, _message(body), **dict.fromkeys(spec.clients, CLIENT))
     (message,) = desk.bus.sent[Queue.QUARANTINE]
     assert message.body == body
-    held = desk.store.query(dispatch.Table.QUARANTINE, f"{NOW:%Y%m%d}").rows
+    held = desk.store.query(Table.QUARANTINE, f"{NOW:%Y%m%d}").rows
     assert [row.values["origin"] for row in held] == [str(queue)]
     assert spec.clients == (("client",) if queue in WITH_CLIENT else ())
 
@@ -149,5 +149,5 @@ class TestTimers:
 
     def test_the_sweep_runs_with_waits_of_its_own(self, desk: Desk, functions: dict[str, FunctionSpec]) -> None:
         _run(functions["sweep_pending"], _timer(None), client=CLIENT)
-        chains = [name for name in desk.store.partitions(dispatch.Table.INCIDENTS) if name.startswith("system-")]
+        chains = [name for name in desk.store.partitions(Table.INCIDENTS) if name.startswith("system-")]
         assert len(chains) == 1, "the sweep notes which configuration runs"
