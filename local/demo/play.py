@@ -46,7 +46,7 @@ class Screen:
             agent = str(hop["micro_agent"])
             self.hops[agent] += 1
             moment = datetime.fromisoformat(str(hop["time"])).astimezone().strftime("%H:%M:%S")
-            why = f"{_DIM if self.colour else ''}{hop['why']}{_OFF if self.colour else ''}"
+            why = f"{_DIM if self.colour else ''}{hop.get('reason', '')}{_OFF if self.colour else ''}"
             print(f"{moment}  {agent:<16} {str(hop['what'])[:70]:<70}  {why}"[:400], flush=True)
 
     def say(self, text: str) -> None:

@@ -249,6 +249,35 @@ class Policy(Section):
     hold_s: Seconds = Field(default=3600, gt=0, description="A held event is looked at again after this, in seconds.")
 
 
+class Otlp(Section):
+    """OpenTelemetry over HTTP, to a collector or a product that speaks it."""
+
+    endpoint: str = Field(
+        default="", description="Base address, such as `http://127.0.0.1:4318`; empty sends nothing."
+    )
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="Headers such as an API key.")
+
+
+class AzureMonitor(Section):
+    """Application Insights."""
+
+    connection_string: SecretStr = Field(
+        default=SecretStr(""), description="Of the Application Insights resource; empty sends nothing."
+    )
+
+
+class TelemetrySettings(Section):
+    """What ARGUS tells of its own work: one trace per incident, metrics of every hop, log lines."""
+
+    service_name: str = Field(default="argus", description="`service.name` of every span and metric.")
+    logs: Literal["json", "text"] = Field(default="json", description="How log lines are written.")
+    metrics_every_s: float = Field(default=30, ge=1, le=3600, description="Time between two exports, in seconds.")
+    otlp: Otlp = Field(default_factory=Otlp, description="OpenTelemetry over HTTP; off without an endpoint.")
+    azure_monitor: AzureMonitor = Field(
+        default_factory=AzureMonitor, description="Azure Monitor; off without a connection string."
+    )
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -281,3 +310,6 @@ class Settings(Section):
     policy: Policy = Field(default_factory=Policy, description="What the conductor lets through.")
     host: Host = Field(default_factory=Host, description="What the hosting platform promises.")
     store: StoreSettings = Field(default_factory=StoreSettings, description="Where rows are kept.")
+    telemetry: TelemetrySettings = Field(
+        default_factory=TelemetrySettings, description="What ARGUS tells of its own work."
+    )

@@ -11,12 +11,13 @@ from functools import partial
 
 from shared.agents.sentinel import alert_router, evaluator
 from shared.dispatch.engine import Engine
-from shared.dispatch.failures import guarded, quarantine_body
+from shared.dispatch.failures import quarantine_body, watched
 from shared.dispatch.showing import show
 from shared.model.errors import PermanentError, Reason
 from shared.model.event import Event, SignalsReceived, derive_id
 from shared.model.pipeline import MicroAgent, Queue
 from shared.model.signal import Signal
+from shared.ports.telemetry import Ending
 from shared.records import letters
 
 
@@ -32,7 +33,7 @@ def signals(engine: Engine, bodies: Sequence[bytes]) -> None:
             continue
         for signal in event.data.signals:
             alone = _split(event, signal, len(event.data.signals))
-            guarded(engine, Queue.SIGNALS, alone, partial(_one_signal, engine, signal))
+            watched(engine, Queue.SIGNALS, alone, partial(_one_signal, engine, signal))
     engine.memory.flush(engine.ports.store, engine.clock())
 
 
@@ -43,15 +44,17 @@ def _split(event: Event, signal: Signal, of: int) -> Event:
     return replace(event, id=derive_id(event.id, signal.id), data=SignalsReceived((signal,)))
 
 
-def _one_signal(engine: Engine, signal: Signal) -> None:
+def _one_signal(engine: Engine, signal: Signal) -> Ending:
     while True:
         now = engine.clock()
-        evaluation = evaluator.evaluate(signal, engine.ports, now)
+        with engine.telemetry.work(MicroAgent.EVALUATOR):
+            evaluation = evaluator.evaluate(signal, engine.ports, now)
         for alert in evaluation.alerts:
-            routed = alert_router.route(alert, engine.ports, now, engine.memory)
+            with engine.telemetry.work(MicroAgent.ALERT_ROUTER):
+                routed = alert_router.route(alert, engine.ports, now, engine.memory)
             if routed.what != alert_router.FOLDED:  # a repeat that changes nothing is counted, not told
                 judged = f"rule {alert.rule} is {alert.status}" if alert.rule else f"{alert.name} is {alert.status}"
                 show(MicroAgent.EVALUATOR, judged, evaluation.reason, routed.incident_id)
                 show(MicroAgent.ALERT_ROUTER, f"{alert.name} {routed.what}", routed.reason, routed.incident_id)
         if evaluator.save(evaluation, engine.ports.store):
-            return
+            return Ending.DONE

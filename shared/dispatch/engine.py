@@ -16,6 +16,7 @@ from shared.model.incident import Incident
 from shared.model.outcome import Outcome
 from shared.model.pipeline import MicroAgent
 from shared.ports import Ports
+from shared.ports.telemetry import NoTelemetry, Telemetry
 
 
 class Handle(Protocol):
@@ -65,4 +66,5 @@ class Engine:
     clock: Callable[[], datetime]
     jitter: Callable[[], float]
     invocation: Callable[[], str]
+    telemetry: Telemetry = field(default_factory=NoTelemetry)
     memory: alert_router.FoldMemory = field(default_factory=alert_router.FoldMemory)

@@ -17,6 +17,7 @@ from shared.model.errors import PermanentError, Reason, TransientError
 from shared.model.event import Event, derive_id
 from shared.model.pipeline import STAGES, Queue
 from shared.ports.bus import Message
+from shared.ports.telemetry import Ending
 from shared.records import incidents, journal, letters, payloads
 
 log = logging.getLogger("argus.dispatch")
@@ -26,36 +27,42 @@ BACK_OFF_FIRST = timedelta(seconds=2)  # half of it is jitter, so nothing comes 
 BACK_OFF_MOST = timedelta(minutes=15)
 
 
-def guarded(engine: Engine, queue: Queue, event: Event, work: Callable[[], None]) -> None:
+def watched(engine: Engine, queue: Queue, event: Event, work: Callable[[], Ending]) -> None:
+    """Do the work of one delivery, and let telemetry see how it ends."""
+    with engine.telemetry.hop(queue, event) as seen:
+        seen.end(*_guarded(engine, queue, event, work))
+
+
+def _guarded(engine: Engine, queue: Queue, event: Event, work: Callable[[], Ending]) -> tuple[Ending, str]:
     """Do the work; what it raises becomes another attempt or a quarantine row (rule H10)."""
     try:
-        work()
+        return work(), ""
     except PermanentError as error:
-        _quarantine(engine, queue, event, error.reason, str(error))
+        return _quarantine(engine, queue, event, error.reason, str(error))
     except TransientError as error:
-        _again(engine, queue, event, error)
+        return _again(engine, queue, event, error)
     except Exception as error:
         log.exception("%s failed on %s", event.type, queue)
         if payloads.strike(engine.ports.store, event.id, engine.clock()) > MAX_BUGS:
-            _quarantine(engine, queue, event, Reason.BUG, f"{type(error).__name__} in the code; see the log")
-        else:
-            _again(engine, queue, event, TransientError(type(error).__name__, Reason.BUG, sent=None))
+            why = f"{type(error).__name__} in the code; see the log"
+            return _quarantine(engine, queue, event, Reason.BUG, why)
+        return _again(engine, queue, event, TransientError(type(error).__name__, Reason.BUG, sent=None))
 
 
-def _again(engine: Engine, queue: Queue, event: Event, error: TransientError) -> None:
+def _again(engine: Engine, queue: Queue, event: Event, error: TransientError) -> tuple[Ending, str]:
     """Schedule the same event again, or give up after a day (rule H10)."""
     now, store = engine.clock(), engine.ports.store
     if now - incidents.began(store, event) > timedelta(hours=engine.ports.settings.host.retry_hours):
-        _quarantine(engine, queue, event, error.reason, f"gave up after {event.attempt} attempts: {error}")
-        return
+        return _quarantine(engine, queue, event, error.reason, f"gave up after {event.attempt} attempts: {error}")
     back_off = min(BACK_OFF_FIRST * 2 ** min(event.attempt, 10), BACK_OFF_MOST) * (0.5 + engine.jitter() / 2)
     delay = max(error.retry_after or timedelta(0), back_off)
     show(STAGES[queue].chain[0], f"again in {delay.total_seconds():.0f} s", str(error), event.subject)
     later = replace(event, attempt=event.attempt + 1, not_before=now + delay)
     letters.send(store, engine.ports.bus, later, queue)
+    return Ending.AGAIN, str(error)
 
 
-def _quarantine(engine: Engine, queue: Queue, event: Event, reason: Reason, message: str) -> None:
+def _quarantine(engine: Engine, queue: Queue, event: Event, reason: Reason, message: str) -> tuple[Ending, str]:
     """Keep an event that cannot be worked off, with its reason, and say so in the timeline."""
     store, now = engine.ports.store, engine.clock()
     body, identity = codec.encode_event(event), event.message_id
@@ -63,12 +70,14 @@ def _quarantine(engine: Engine, queue: Queue, event: Event, reason: Reason, mess
     log.error("quarantined %s from %s: %s (%s)", event.id, queue, message, reason)
     short = body if len(body) <= letters.MAX_SIGNALS_BYTES else codec.encode_reference(event, kept.payload)
     engine.ports.bus.send(Queue.QUARANTINE, (Message(f"q.{identity}", short, event.subject, event.traceparent),))
+    ended = (Ending.QUARANTINED, f"{reason}: {message}")
     if queue is Queue.SIGNALS:
-        return
+        return ended
     try:
         journal.note(store, event, STAGES[queue].chain[0], "quarantined", f"{reason}: {message}", now)
     except PermanentError as error:
         log.error("the timeline of %s cannot say so: %s", event.subject, error)
+    return ended
 
 
 def quarantine_body(engine: Engine, queue: Queue, body: bytes, error: PermanentError) -> None:

@@ -13,12 +13,13 @@ from functools import partial
 from shared.agents import conductor
 from shared.dispatch.commit import commit, drain
 from shared.dispatch.engine import Engine, Worker
-from shared.dispatch.failures import BACK_OFF_MOST, guarded, quarantine_body
+from shared.dispatch.failures import BACK_OFF_MOST, quarantine_body, watched
 from shared.model.errors import PermanentError, Reason, TransientError
 from shared.model.event import Event, GroupChanged, GroupChangeKind, IncidentRequested
 from shared.model.outcome import Go, Outcome, Ruling
 from shared.model.pipeline import DESTINATION, STAGES, MicroAgent, Queue
 from shared.ports.store import Table
+from shared.ports.telemetry import Ending
 from shared.records import incidents, intents, journal, letters
 
 
@@ -37,10 +38,10 @@ def hop(engine: Engine, queue: Queue, body: bytes) -> None:
     except PermanentError as error:
         quarantine_body(engine, queue, body, error)
         return
-    guarded(engine, queue, event, partial(_run, engine, queue, event))
+    watched(engine, queue, event, partial(_run, engine, queue, event))
 
 
-def _run(engine: Engine, queue: Queue, event: Event) -> None:
+def _run(engine: Engine, queue: Queue, event: Event) -> Ending:
     ports, stage = engine.ports, STAGES[queue]
     chain = [(name, engine.workers[name]) for name in stage.chain]
     loaded = incidents.load(ports.store, event.subject)
@@ -50,13 +51,13 @@ def _run(engine: Engine, queue: Queue, event: Event) -> None:
         if worker.always is not None:
             worker.always(event, ports)
     if loaded is None:
-        return
+        return Ending.DONE
     incident = loaded.incident
     if incident.purged_before is not None and event.time < incident.purged_before:
         raise PermanentError("older than what the incident still remembers", Reason.TOO_OLD)
     if ports.store.get(Table.INCIDENTS, incident.id, incidents.INBOX + event.id) is not None:
         drain(engine, incident.id)
-        return
+        return Ending.BEFORE
     now = engine.clock()
     ruling = conductor.rule(event.data, stage.chain, incident, ports.settings, now)
     if ruling.go is Go.HOLD:
@@ -64,16 +65,18 @@ def _run(engine: Engine, queue: Queue, event: Event) -> None:
         ruling = conductor.rule(event.data, stage.chain, incident, ports.settings, now, released)
     if ruling.go is Go.HOLD:
         _hold(engine, event, ruling)
-        return
+        return Ending.HELD
     if ruling.go is Go.SKIP and queue is Queue.ACTIONS and intents.begun(ports.store, event):
         ruling = conductor.GO  # it may have happened: the executor finds out before it refuses (rule D4)
     if ruling.go is not Go.GO:
         answers = [(chain[0][0], conductor.instead(ruling, event.data, incident, ports.settings))]
         commit(engine, event, loaded, answers, ())
-    elif stage.effects:
+        return Ending.SKIPPED if ruling.go is Go.SKIP else Ending.ESCALATED
+    if stage.effects:
         _work_outside(engine, event, loaded, chain)
     else:
         _work(engine, event, loaded, chain, [])
+    return Ending.DONE
 
 
 def _work_outside(
@@ -106,7 +109,9 @@ def _work(
         view, now = loaded.incident, engine.clock()
         answers: list[tuple[MicroAgent, Outcome]] = []
         for name, worker in chain:
-            outcome = worker.handle(event, view, now, replace(engine.ports, repeat=engine.ports.repeat or name in done))
+            ports = replace(engine.ports, repeat=engine.ports.repeat or name in done)
+            with engine.telemetry.work(name, view.id):
+                outcome = worker.handle(event, view, now, ports)
             done.append(name)
             answers.append((name, outcome))
             view = journal.apply(view, outcome.changes)
@@ -128,7 +133,8 @@ def _begin(engine: Engine, event: Event, first: tuple[MicroAgent, Worker]) -> No
     ruling = conductor.rule(event.data, (name,), None, engine.ports.settings, now)
     if ruling.go is Go.HOLD:
         raise TransientError(ruling.reason, Reason.NOT_YET, timedelta(seconds=engine.ports.settings.policy.hold_s))
-    incident, outcome = worker.create(event, now, engine.ports)
+    with engine.telemetry.work(name, event.subject):
+        incident, outcome = worker.create(event, now, engine.ports)
     commit(engine, event, incidents.Loaded(incident, ""), [(name, outcome)], ())
 
 

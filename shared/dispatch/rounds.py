@@ -22,13 +22,15 @@ log = logging.getLogger("argus.dispatch")
 
 def receive(engine: Engine, name: str, raw: bytes, headers: Mapping[str, str]) -> collector.Received:
     """Take in one webhook call; see `collector.receive` for what it raises."""
-    try:
-        received = collector.receive(name, raw, headers, engine.clock(), engine.ports)
-    except ArgusError:
-        raise
-    except Exception:  # the sender would say the same again until it gives up, and nobody would hear of it
-        log.exception("source %s cannot read what it was sent", name)
-        received = collector.receive(name, raw, headers, engine.clock(), engine.ports, blind=True)
+    with engine.telemetry.work(MicroAgent.COLLECTOR):
+        try:
+            received = collector.receive(name, raw, headers, engine.clock(), engine.ports)
+        except ArgusError:
+            raise
+        except Exception:  # the sender would say the same again until it gives up, and nobody would hear of it
+            log.exception("source %s cannot read what it was sent", name)
+            received = collector.receive(name, raw, headers, engine.clock(), engine.ports, blind=True)
+    engine.telemetry.received(name, received.signals)
     why = f"webhook of {len(raw)} bytes" + ("" if received.recognised else " in a shape nobody knows")
     show(MicroAgent.COLLECTOR, f"{received.signals} signal(s) from {name}", why, "")
     return received
@@ -36,7 +38,8 @@ def receive(engine: Engine, name: str, raw: bytes, headers: Mapping[str, str]) -
 
 def poll(engine: Engine, timer: str, due: datetime) -> None:
     """Ask every target that does not speak by itself."""
-    count = collector.poll(timer, due, engine.clock(), engine.ports)
+    with engine.telemetry.work(MicroAgent.COLLECTOR):
+        count = collector.poll(timer, due, engine.clock(), engine.ports)
     log.debug("%d samples polled", count)
 
 

@@ -20,6 +20,7 @@ from shared.model.incident import MAX_ALERTS_HELD, Incident
 from shared.model.lifecycle import Moment, follow
 from shared.model.outcome import Append, Change, Go, Happened, Outcome, Put, Ruling
 from shared.model.pipeline import OWNER, Agent, MicroAgent, source_of
+from shared.ports import telemetry
 from shared.ports.store import Conflict, Delete, Insert, Operation, Replace, Store, Table, Upsert
 from shared.records import approvals, incidents
 from shared.records.rows import pack
@@ -101,7 +102,7 @@ def write(
                         subject=incident.id,
                         time=now,
                         data=emit.data,
-                        traceparent=event.traceparent,
+                        traceparent=telemetry.traceparent() or event.traceparent,
                         not_before=emit.not_before,
                     )
                 )

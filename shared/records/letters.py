@@ -11,6 +11,7 @@ from shared.model import codec
 from shared.model.errors import PermanentError, Reason
 from shared.model.event import Event, SignalsReceived
 from shared.model.pipeline import DESTINATION, Queue
+from shared.ports import telemetry
 from shared.ports.bus import Bus, Message
 from shared.ports.store import Store
 from shared.records import payloads
@@ -28,6 +29,8 @@ def send(store: Store, bus: Bus, event: Event, queue: Queue | None = None) -> No
     Raises:
         TransientError: bus or store cannot be reached.
     """
+    if not event.traceparent:
+        event = replace(event, traceparent=telemetry.traceparent())
     body = codec.encode_event(event)
     limit = MAX_SIGNALS_BYTES if isinstance(event.data, SignalsReceived) else MAX_INLINE_BYTES
     if len(body) > limit:

@@ -1,35 +1,28 @@
 """One JSON line per hop in a file, for people who look live.
 
-In: log records named ``hop`` of `dispatch`. Out: lines with time, micro_agent, what, why, incident and state.
+In: log records named ``hop`` of `dispatch`. Out: lines with time, micro_agent, what, reason, incident and state.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
 
-FIELDS = ("micro_agent", "what", "why", "incident", "state")
-
-
-class HopFormatter(logging.Formatter):
-    """A hop record as one JSON line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
-        fields = {name: str(getattr(record, name, "")) for name in FIELDS}
-        return json.dumps({"time": datetime.fromtimestamp(record.created, UTC).isoformat(), **fields})
+from shared.adapters.telemetry.json_log import HOP, JsonFormatter
 
 
 def attach(path: str) -> None:
     """Write every hop into a file from now on; an empty path does nothing, and twice is once."""
     logger = logging.getLogger("argus.dispatch")
-    if not path or any(isinstance(handler.formatter, HopFormatter) for handler in logger.handlers):
+    if not path or any(isinstance(handler, _HopFile) for handler in logger.handlers):
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(HopFormatter())
-    handler.addFilter(lambda record: record.msg == "hop")
-    logger.addHandler(handler)
+    logger.addHandler(_HopFile(path))
     logger.setLevel(logging.INFO)
+
+
+class _HopFile(logging.FileHandler):
+    def __init__(self, path: str) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setFormatter(JsonFormatter())
+        self.addFilter(lambda record: record.msg == HOP)

@@ -17,7 +17,7 @@ from shared.model.errors import Reason, TransientError
 from shared.model.event import Event, GroupChanged, GroupChangeKind, derive_id
 from shared.model.pipeline import DESTINATION, MicroAgent, source_of
 from shared.model.signal import Status
-from shared.ports import Ports
+from shared.ports import Ports, telemetry
 from shared.ports.bus import Message
 from shared.ports.store import Store
 from shared.records import groups, index
@@ -89,6 +89,7 @@ def _new_claim(alert: Alert, key: str, held: Held | None, now: datetime) -> Grou
         subject=incident_id,
         time=now,
         data=GroupChanged(GroupChangeKind.OPEN, key, generation, alert),
+        traceparent=telemetry.traceparent(),
     )
     creation = codec.encode_event(event).decode()
     return GroupState(key, Claim.CLAIMING, generation, incident_id, creation, alert, claimed_at=now)
@@ -101,10 +102,10 @@ def _send(step: Step, group: GroupState | None, ports: Ports, now: datetime) -> 
     messages = []
     if step.create:
         creation = codec.decode_event(group.creation.encode())
-        messages.append(Message(creation.message_id, group.creation.encode(), creation.subject))
+        messages.append(Message(creation.message_id, group.creation.encode(), creation.subject, creation.traceparent))
     if step.join is not None:
         join = _join(step.join, group, now)
-        messages.append(Message(join.message_id, codec.encode_event(join), join.subject))
+        messages.append(Message(join.message_id, codec.encode_event(join), join.subject, join.traceparent))
     for message in messages:  # one by one, so that the creation is on disk before its joins
         ports.bus.send(DESTINATION[GroupChanged], (message,))
 
@@ -118,6 +119,7 @@ def _join(join: Join, group: GroupState, now: datetime) -> Event:
         subject=group.incident_id,
         time=now,
         data=GroupChanged(GroupChangeKind.JOIN, group.group_key, group.generation, join.alert),
+        traceparent=telemetry.traceparent(),
     )
 
 

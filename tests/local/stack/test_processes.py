@@ -99,7 +99,7 @@ def test_a_screen_shows_whole_lines_only_and_counts_hops(tmp_path: Path, capsys:
     screen = play.Screen(hops, colour=True)
     screen.show()
     line = json.dumps(
-        {"time": "2026-11-20T03:00:00+00:00", "micro_agent": "rca", "what": "found the cause", "why": "a release"}
+        {"time": "2026-11-20T03:00:00+00:00", "micro_agent": "rca", "what": "found the cause", "reason": "a release"}
     )
     hops.write_text(f"{line}\n{line[:20]}")
     screen.show()

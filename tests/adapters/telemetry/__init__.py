@@ -1,0 +1,1 @@
+"""What ARGUS tells of its own work."""
