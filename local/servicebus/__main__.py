@@ -22,10 +22,10 @@ _PARENT_POLL_S = 0.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until a signal, the end of the parent, or a failure of the store.
+    """Run until a signal, the end of the parent, or a failure of the store or of the broker itself.
 
     Returns:
-        0 after a signal or when the parent is gone, 1 when the store failed, 2 when it could not start.
+        0 after a signal or when the parent is gone, 1 when it failed while running, 2 when it could not start.
     """
     options = _parser().parse_args(argv)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -54,9 +54,14 @@ async def _serve(options: argparse.Namespace, key: str) -> int:
         done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in pending:
             wait.cancel()
-        for wait in done:
-            wait.result()  # raises what failed
-    return 0
+        failure = running.broker.failed.exception() if running.broker.failed in done else None
+    if failure is None:
+        return 0
+    what = (
+        "the store failed" if isinstance(failure, sqlite3.Error) else f"a fault of the broker, {type(failure).__name__}"
+    )
+    print(f"servicebus stopped: {what}: {failure}", file=sys.stderr)
+    return 1
 
 
 async def _until_set(stop: asyncio.Event) -> object:

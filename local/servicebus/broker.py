@@ -115,13 +115,14 @@ class Broker:
         self._end_turn_soon()
 
     def stats(self) -> list[dict[str, object]]:
-        """One row per queue: name, active, locked, scheduled, dead_letter, oldest_s."""
+        """One row per queue: name, active, locked, scheduled, deferred, dead_letter, oldest_s."""
         now_ms = self.now_ms()
         rows: list[dict[str, object]] = []
         for queue in self._queues.values():
             dead = queue.dead_letter.counts(now_ms)
             counts = queue.counts(now_ms)
-            rows.append({"name": queue.policy.name, **counts, "dead_letter": dead["active"] + dead["locked"]})
+            held = dead["active"] + dead["locked"] + dead["deferred"]
+            rows.append({"name": queue.policy.name, **counts, "dead_letter": held})
         return rows
 
     def close(self) -> None:
@@ -133,16 +134,18 @@ class Broker:
         for peer in list(self.peers):
             peer.abort()
 
-    def stop(self, error: sqlite3.Error) -> None:
-        """The store failed: nothing more may be acknowledged, so every connection ends unanswered."""
+    def stop(self, error: Exception) -> None:
+        """The store or a turn failed: what was kept is unknown, so every connection ends unanswered."""
         if not self.failed.done():
-            log.critical("the broker stops: its store failed: %s", error)
+            log.critical("the broker stops: %s: %s", type(error).__name__, error)
             self.failed.set_exception(error)
         for peer in list(self.peers):
             peer.abort()
 
     def wake(self) -> None:
         """Let everything happen that is due by the clock; the timer's call, or that of one who moved the clock."""
+        if self.failed.done():
+            return
         now_ms = self.now_ms()
         try:
             for queue in self._consumers:
@@ -150,6 +153,9 @@ class Broker:
                 self.touch(queue)
         except sqlite3.Error as exc:
             self.stop(exc)
+        except Exception as exc:
+            self.stop(exc)
+            raise
 
     def _end_turn_soon(self) -> None:
         if not self._turn_due:
@@ -168,6 +174,10 @@ class Broker:
         except sqlite3.Error as exc:
             self.stop(exc)
             return
+        except Exception as exc:
+            # A queue may be half changed: to commit that, or to answer for it, would be to lose or double a message.
+            self.stop(exc)
+            raise
         peers, self._unflushed = self._unflushed, set()
         for peer in peers:
             peer.flush()

@@ -68,6 +68,10 @@ class Connection(asyncio.Protocol):
         if not isinstance(transport, asyncio.Transport):
             raise TypeError("a stream transport was expected")
         self._transport = transport
+        if self.broker.failed.done():
+            # Nobody would answer: the turns have ended, and soon the process will.
+            self.abort()
+            return
         self.broker.peers.add(self)
         self._look_for_silence()
 
@@ -92,9 +96,10 @@ class Connection(asyncio.Protocol):
             self._fail(AmqpError(Condition.NOT_IMPLEMENTED, str(exc)))
         except sqlite3.Error as exc:
             self.broker.stop(exc)
-        except Exception:
-            log.exception("a connection ends because of a fault of the broker")
-            self._fail(AmqpError(Condition.INTERNAL_ERROR, "the broker failed on this connection"))
+        except Exception as exc:
+            # Half an operation may stand in a queue and in the journal; the turn may neither commit nor answer it.
+            log.exception("the broker stops because of a fault of its own")
+            self.broker.stop(exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer went away; what it had locked stays locked until the locks expire."""

@@ -35,3 +35,6 @@ LINK_CREDIT = 1000
 IDLE_TIMEOUT_MS = 240_000
 # A peer that never settles its requests' replies may not make us keep more than this for it.
 MAX_PENDING_REPLIES = 1000
+# Azure answers a peek with fewer messages than asked for when they are many or large; where exactly is our choice.
+MAX_PEEKED_MESSAGES = 250
+MAX_PEEKED_BYTES = 1024 * 1024

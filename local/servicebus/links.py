@@ -10,11 +10,12 @@ from uuid import UUID
 
 from local.servicebus import limits
 from local.servicebus.broker import Broker
+from local.servicebus.delivery import delivered
 from local.servicebus.errors import AmqpError, Condition
 from local.servicebus.performatives import Attach, Disposition, Flow, Transfer
-from local.servicebus.queue import Entry, Queue
-from local.servicebus.sections import check_size
-from local.servicebus.types import Described, Int, Timestamp, ULong, Value
+from local.servicebus.queue import Queue
+from local.servicebus.sections import DESCRIPTION, REASON, Changes, check_size, read_changes
+from local.servicebus.types import Described, ULong, Value
 
 ACCEPTED = Described(ULong(0x24), [])
 _MASK = 0xFFFFFFFF
@@ -219,12 +220,12 @@ class QueueLink(OutgoingLink):
         if self._delete:
             entry = queue.take_next(now_ms)
             if entry is not None:
-                self.transfer(entry.seq.to_bytes(16, "little"), _delivery(queue, entry, None, None), settled=True)
+                self.transfer(entry.seq.to_bytes(16, "little"), delivered(queue, entry), settled=True)
             return entry is not None
         lock = queue.lock_next(now_ms)
         if lock is None:
             return False
-        payload = _delivery(queue, lock.entry, lock.token, lock.until_ms)
+        payload = delivered(queue, lock.entry, lock)
         self.unsettled[self.transfer(lock.token.bytes_le, payload, settled=False)] = lock.token
         if len(self.unsettled) >= self._tidy_at:
             self._forget_lost(now_ms)
@@ -255,16 +256,15 @@ def settle(queue: Queue, token: UUID, state: Value, now_ms: int) -> Value:
     if code == 0x24:
         queue.complete(token, now_ms)
     elif code == 0x25:
-        reason, description = _reasons(fields)
-        queue.reject(token, reason, description, now_ms)
+        reason, description, changes = _reasons(fields)
+        queue.reject(token, reason, description, now_ms, changes)
         return Described(ULong(0x25), [])
     elif code == 0x27:
-        failed, undeliverable = [*fields, None, None][:2]
-        if undeliverable:
-            queue.check(token, now_ms)
-            raise AmqpError(Condition.NOT_IMPLEMENTED, "the local broker cannot defer messages")
-        (queue.abandon if failed else queue.release)(token, now_ms)
-        return Described(ULong(0x27), [failed is True, False])
+        failed, undeliverable, annotations = [*fields, None, None, None][:3]
+        changes = read_changes(annotations)
+        # The JavaScript and .NET SDKs abandon without "delivery-failed"; Azure counts that delivery all the same.
+        (queue.defer if undeliverable else queue.abandon)(token, now_ms, changes)
+        return Described(ULong(0x27), [failed is True, undeliverable is True])
     elif code == 0x26 or state is None:
         queue.release(token, now_ms)
         return Described(ULong(0x26), [])
@@ -275,12 +275,12 @@ def settle(queue: Queue, token: UUID, state: Value, now_ms: int) -> Value:
     return ACCEPTED
 
 
-def _reasons(fields: list[Value]) -> tuple[str | None, str | None]:
-    """Reason and description of a rejection: from the error's info map, else from the error itself."""
+def _reasons(fields: list[Value]) -> tuple[str | None, str | None, Changes]:
+    """Reason and description of a rejection, from the error's info map or the error itself; and what else is there."""
     error = fields[0] if fields else None
     parts = error.value if isinstance(error, Described) and isinstance(error.value, list) else []
-    info = parts[2] if len(parts) > 2 and isinstance(parts[2], dict) else {}
-    reason, description = info.get("DeadLetterReason"), info.get("DeadLetterErrorDescription")
+    info = read_changes(parts[2] if len(parts) > 2 else None)
+    reason, description = info.pop(REASON, None), info.pop(DESCRIPTION, None)
     if reason is None and parts and parts[0] != Condition.DEAD_LETTER:
         reason = parts[0]
     if description is None and len(parts) > 1:
@@ -288,18 +288,5 @@ def _reasons(fields: list[Value]) -> tuple[str | None, str | None]:
     return (
         str(reason) if isinstance(reason, str) else None,
         str(description) if isinstance(description, str) else None,
+        info,
     )
-
-
-def _delivery(queue: Queue, entry: Entry, token: UUID | None, until_ms: int | None) -> bytes:
-    annotations: dict[str, Value] = {
-        "x-opt-sequence-number": entry.seq,
-        "x-opt-enqueued-time": Timestamp(entry.enqueued_ms),
-        "x-opt-enqueue-sequence-number": entry.first_seq,
-        "x-opt-message-state": Int(0),
-    }
-    if until_ms is not None:
-        annotations["x-opt-locked-until"] = Timestamp(until_ms)
-    if queue.is_dead_letter:
-        annotations["x-opt-deadletter-source"] = queue.policy.name
-    return entry.message.deliver(entry.delivery_count, annotations, token, entry.ttl_ms)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
+from local.servicebus import limits
+from local.servicebus.delivery import delivered
 from local.servicebus.errors import AmqpError, Condition
 from local.servicebus.queue import Queue
-from local.servicebus.sections import Message, check_size, parse_message
+from local.servicebus.sections import Message, check_size, parse_message, read_changes
 from local.servicebus.types import ARRAY_LONG, ARRAY_TIMESTAMP, Array, Int, Symbol, Timestamp, Value
 
 _STATUS = {
@@ -62,7 +64,9 @@ def answer(queue: Queue, operation: Value, body: Value, now_ms: int) -> Answer:
             raise AmqpError(Condition.NOT_IMPLEMENTED, f"the local broker has no operation '{operation}'")
         if not isinstance(body, dict):
             raise AmqpError(Condition.ARGUMENT_ERROR, "the request's body must be a map")
-        return Answer(200, "OK", None, run(queue, body, now_ms))
+        told = run(queue, body, now_ms)
+        nothing = run is _peek and not told
+        return Answer(204, "No Content") if nothing else Answer(200, "OK", None, told)
     except AmqpError as exc:
         return refusal(exc)
 
@@ -78,20 +82,21 @@ def _renew_lock(queue: Queue, body: Body, now_ms: int) -> Body:
 def _update_disposition(queue: Queue, body: Body, now_ms: int) -> Body:
     tokens = _items(body, "lock-tokens", UUID)
     status = body.get("disposition-status")
-    if status == "defered":  # spelt so by the service
-        raise AmqpError(Condition.NOT_IMPLEMENTED, "the local broker cannot defer messages")
-    if status not in ("completed", "abandoned", "suspended"):
+    if status not in ("completed", "abandoned", "defered", "suspended"):  # spelt so by the service
         raise AmqpError(Condition.ARGUMENT_ERROR, f"unknown disposition status '{status}'")
+    changes = read_changes(body.get("properties-to-modify"))
     for token in tokens:
         queue.check(token, now_ms)
     for token in tokens:
         if status == "completed":
             queue.complete(token, now_ms)
         elif status == "abandoned":
-            queue.abandon(token, now_ms)
+            queue.abandon(token, now_ms, changes)
+        elif status == "defered":
+            queue.defer(token, now_ms, changes)
         else:
             reason, description = body.get("deadletter-reason"), body.get("deadletter-description")
-            queue.reject(token, _text(reason), _text(description), now_ms)
+            queue.reject(token, _text(reason), _text(description), now_ms, changes)
     return {}
 
 
@@ -118,11 +123,49 @@ def _cancel(queue: Queue, body: Body, now_ms: int) -> Body:
     return {}
 
 
+def _peek(queue: Queue, body: Body, now_ms: int) -> Body:
+    """Messages from a sequence number on; may be fewer than asked for, and is empty only when there are none."""
+    start, count = _number(body, "from-sequence-number"), _number(body, "message-count")
+    if count < 1:
+        raise AmqpError(Condition.ARGUMENT_ERROR, "'message-count' must be at least 1")
+    found: list[Value] = []
+    size = 0
+    for entry in queue.peek(start, min(count, limits.MAX_PEEKED_MESSAGES), now_ms):
+        data = delivered(queue, entry)
+        size += len(data)
+        if found and size > limits.MAX_PEEKED_BYTES:
+            break
+        found.append({"message": data})
+    return {"messages": found} if found else {}
+
+
+def _receive_deferred(queue: Queue, body: Body, now_ms: int) -> Body:
+    seqs = _items(body, "sequence-numbers", int)
+    mode = _number(body, "receiver-settle-mode")
+    if mode not in (0, 1):
+        raise AmqpError(Condition.ARGUMENT_ERROR, "'receiver-settle-mode' must be 0 (delete) or 1 (lock)")
+    messages: list[Value] = []
+    if mode == 0:
+        # A message that is deleted has no lock, but the SDKs read a token of each.
+        messages += [
+            {"lock-token": UUID(int=0), "message": delivered(queue, entry)}
+            for entry in queue.take_deferred(seqs, now_ms)
+        ]
+    else:
+        messages += [
+            {"lock-token": lock.token, "message": delivered(queue, lock.entry, lock)}
+            for lock in queue.lock_deferred(seqs, now_ms)
+        ]
+    return {"messages": messages}
+
+
 _OPERATIONS: dict[str, Callable[[Queue, Body, int], Body]] = {
     "com.microsoft:renew-lock": _renew_lock,
     "com.microsoft:update-disposition": _update_disposition,
     "com.microsoft:schedule-message": _schedule,
     "com.microsoft:cancel-scheduled-message": _cancel,
+    "com.microsoft:peek-message": _peek,
+    "com.microsoft:receive-by-sequence-number": _receive_deferred,
 }
 
 
@@ -140,6 +183,13 @@ def _items(body: Body, key: str, kind: type[T]) -> list[T]:
     if len(found) != len(_list(body, key)):
         raise AmqpError(Condition.ARGUMENT_ERROR, f"'{key}' holds a value of the wrong type")
     return found
+
+
+def _number(body: Body, key: str) -> int:
+    value = body.get(key)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise AmqpError(Condition.ARGUMENT_ERROR, f"'{key}' must be a whole number")
+    return value
 
 
 def _text(value: Value) -> str | None:

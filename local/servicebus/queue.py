@@ -5,73 +5,15 @@ In: operations and ``now_ms`` (milliseconds since the epoch). Out: messages, out
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 from uuid import UUID, uuid4
 
+from local.servicebus.duplicates import Duplicates
+from local.servicebus.entry import FOREVER_MS, Entry, Journal, Lock, QueuePolicy, State
 from local.servicebus.errors import AmqpError, Condition
-from local.servicebus.sections import Message
+from local.servicebus.sections import DESCRIPTION, REASON, Changes, Message, check_size
 
-FOREVER_MS = 253_402_300_800_000  # the year 10000
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePolicy:
-    """What the semantics need of a queue's settings, in milliseconds; not checked against Azure's limits."""
-
-    name: str
-    lock_ms: int
-    max_delivery_count: int
-    default_ttl_ms: int | None
-    dead_letter_on_expiration: bool
-    dedup_window_ms: int | None
-
-
-@dataclass(slots=True)
-class Entry:
-    """A message in a queue. ``due_ms`` is set while it waits for its scheduled time."""
-
-    seq: int
-    first_seq: int
-    message: Message
-    enqueued_ms: int
-    ttl_ms: int | None
-    delivery_count: int = 0
-    due_ms: int | None = None
-    dead: bool = False
-
-    @property
-    def expires_ms(self) -> int:
-        """When its time to live ends; a dead-lettered message has none."""
-        return FOREVER_MS if self.ttl_ms is None or self.dead else self.enqueued_ms + self.ttl_ms
-
-
-@dataclass(slots=True)
-class Lock:
-    """A receiver's right to settle one message until a moment."""
-
-    token: UUID
-    entry: Entry
-    until_ms: int
-
-
-class Journal(Protocol):
-    """Where a queue writes what must survive; nothing is acknowledged before it is committed."""
-
-    def put(self, queue: str, entry: Entry) -> None:
-        """Insert or replace the message with this sequence number."""
-
-    def drop(self, queue: str, seq: int) -> None:
-        """Delete a message."""
-
-    def remember(self, queue: str, key: bytes, seq: int, until_ms: int) -> None:
-        """Insert or replace a message id for duplicate detection."""
-
-    def forget(self, queue: str, key: bytes) -> None:
-        """Delete a message id."""
-
-    def sequence(self, queue: str, last: int) -> None:
-        """The highest sequence number given out so far."""
+__all__ = ["Entry", "Journal", "Lock", "Queue", "QueuePolicy"]
 
 
 class Queue:
@@ -87,8 +29,7 @@ class Queue:
         self._locks: dict[UUID, Lock] = {}
         self._locked: dict[int, UUID] = {}
         self._timers: list[tuple[int, int, UUID | None]] = []
-        self._ids: dict[bytes, tuple[int, int]] = {}
-        self._id_order: list[tuple[int, bytes]] = []
+        self._duplicates = Duplicates(policy, journal)
         self._last_seq = 0
 
     # --- starting
@@ -104,9 +45,7 @@ class Queue:
         self._last_seq = last_seq
         for entry in entries:
             (self.dead_letter if entry.dead else self)._hold(entry)
-        for key, seq, until_ms in ids:
-            self._ids[key] = (seq, until_ms)
-            heapq.heappush(self._id_order, (until_ms, key))
+        self._duplicates.restore(ids)
 
     # --- sending
 
@@ -116,8 +55,10 @@ class Queue:
         Returns:
             The sequence number of each message; for a repeat that of the first.
         """
-        self._forget_ids(now_ms)
-        return [self._accept(message, now_ms) for message in messages]
+        self._duplicates.forget(now_ms)
+        # All of them are ready before the first is taken: what cannot be encoded again must not leave half a batch.
+        ready = [(message.dedup_key, _with_id(message)) for message in messages]
+        return [self._accept(key, message, now_ms) for key, message in ready]
 
     def cancel(self, seqs: Sequence[int]) -> None:
         """Take scheduled messages back, all or none.
@@ -137,13 +78,7 @@ class Queue:
     def lock_next(self, now_ms: int) -> Lock | None:
         """Lock the oldest available message for one receiver, or None."""
         entry = self._next(now_ms)
-        if entry is None:
-            return None
-        lock = Lock(uuid4(), entry, now_ms + self.policy.lock_ms)
-        self._locks[lock.token] = lock
-        self._locked[entry.seq] = lock.token
-        self._arm(lock.until_ms, entry.seq, lock.token)
-        return lock
+        return None if entry is None else self._lock(entry, now_ms)
 
     def take_next(self, now_ms: int) -> Entry | None:
         """Remove the oldest available message (receive and delete), or None."""
@@ -152,28 +87,74 @@ class Queue:
             self._remove(entry)
         return entry
 
+    def lock_deferred(self, seqs: Sequence[int], now_ms: int) -> list[Lock]:
+        """Lock deferred messages, all or none; they stay deferred until one settles them otherwise.
+
+        Raises:
+            AmqpError: message-not-found; one of them is not here, not deferred, locked already, or expired.
+        """
+        return [self._lock(entry, now_ms) for entry in self._deferred(seqs, now_ms)]
+
+    def take_deferred(self, seqs: Sequence[int], now_ms: int) -> list[Entry]:
+        """Remove deferred messages (receive and delete), all or none; errors as ``lock_deferred``."""
+        found = self._deferred(seqs, now_ms)
+        for entry in found:
+            self._remove(entry)
+        return found
+
+    def peek(self, from_seq: int, count: int, now_ms: int) -> list[Entry]:
+        """Look without touching: at most ``count`` messages from a sequence number on, in order.
+
+        Active, locked, deferred and scheduled messages alike; of those whose time to live is over only the
+        locked and the deferred, which are still there.
+        """
+        due = (
+            seq
+            for seq, entry in self._entries.items()
+            if seq >= from_seq and (entry.expires_ms > now_ms or entry.deferred or seq in self._locked)
+        )
+        return [self._entries[seq] for seq in heapq.nsmallest(count, due)]
+
     def complete(self, token: UUID, now_ms: int) -> None:
         """The message is done; raises AmqpError(message-lock-lost)."""
         self._remove(self._unlock(token, now_ms))
 
-    def abandon(self, token: UUID, now_ms: int) -> None:
-        """Give it back as a failed delivery; raises AmqpError(message-lock-lost)."""
-        self._fail(self._unlock(token, now_ms), now_ms)
+    def abandon(self, token: UUID, now_ms: int, changes: Changes | None = None) -> None:
+        """Give it back as a failed delivery.
+
+        Args:
+            token: of its lock.
+            now_ms: milliseconds since the epoch.
+            changes: application properties to add or replace.
+
+        Raises:
+            AmqpError: message-lock-lost; message-size-exceeded when the changes make it too large.
+        """
+        self._fail(self._changed(token, now_ms, changes), now_ms)
 
     def release(self, token: UUID, now_ms: int) -> None:
         """Give it back without counting; raises AmqpError(message-lock-lost)."""
         self._make_ready(self._unlock(token, now_ms), now_ms)
 
-    def reject(self, token: UUID, reason: str | None, description: str | None, now_ms: int) -> None:
+    def defer(self, token: UUID, now_ms: int, changes: Changes | None = None) -> None:
+        """Set it aside for ``lock_deferred``; a counted delivery, as in Azure. Arguments and errors as ``abandon``."""
+        entry = self._changed(token, now_ms, changes)
+        entry.deferred = True
+        entry.delivery_count += 1
+        self._journal.put(self.policy.name, entry)
+
+    def reject(
+        self, token: UUID, reason: str | None, description: str | None, now_ms: int, changes: Changes | None = None
+    ) -> None:
         """Move it to the dead-letter queue.
 
         Raises:
-            AmqpError: message-lock-lost, or not-allowed in the dead-letter queue itself.
+            AmqpError: as ``abandon``, or not-allowed in the dead-letter queue itself.
         """
         if self.is_dead_letter:
             self.check(token, now_ms)
             raise AmqpError(Condition.NOT_ALLOWED, "a message in the dead-letter queue cannot be dead-lettered")
-        self._bury(self._unlock(token, now_ms), reason, description)
+        self._bury(self._changed(token, now_ms, changes), reason, description)
 
     def renew(self, token: UUID, now_ms: int) -> int:
         """Lock it for the whole duration from now; returns the new end, raises AmqpError(message-lock-lost)."""
@@ -205,28 +186,38 @@ class Queue:
             elif (entry := self._entries.get(seq)) is not None and seq not in self._locked:
                 if entry.due_ms is not None and entry.due_ms <= now_ms:
                     self._activate(entry, now_ms)
-                elif entry.due_ms is None:
+                elif entry.state is State.ACTIVE:
                     self._expire(entry, now_ms)
-        self._forget_ids(now_ms)
+        self._duplicates.forget(now_ms)
 
     def next_due_ms(self) -> int | None:
         """When ``advance`` has something to do next, or None."""
         return self._timers[0][0] if self._timers else None
 
     def counts(self, now_ms: int) -> dict[str, int | float]:
-        """Messages active (available), locked and scheduled, and the age in seconds of the oldest not scheduled."""
-        scheduled = sum(1 for entry in self._entries.values() if entry.due_ms is not None)
-        oldest = min((e.enqueued_ms for e in self._entries.values() if e.due_ms is None), default=now_ms)
-        active = len(self._entries) - scheduled - len(self._locks)
-        age_s = max(0, now_ms - oldest) / 1000
-        return {"active": active, "locked": len(self._locks), "scheduled": scheduled, "oldest_s": age_s}
+        """How many messages stand where, each counted once, and the age in seconds of the oldest not scheduled.
+
+        ``active`` can be received, ``locked`` is being worked on, ``scheduled`` waits for its time, ``deferred``
+        was set aside.
+        """
+        entries = self._entries.values()
+        scheduled = sum(1 for entry in entries if entry.due_ms is not None)
+        deferred = sum(1 for entry in entries if entry.deferred and entry.seq not in self._locked)
+        oldest = min((entry.enqueued_ms for entry in entries if entry.due_ms is None), default=now_ms)
+        return {
+            "active": len(entries) - scheduled - deferred - len(self._locks),
+            "locked": len(self._locks),
+            "scheduled": scheduled,
+            "deferred": deferred,
+            "oldest_s": max(0, now_ms - oldest) / 1000,
+        }
 
     # --- inside
 
-    def _accept(self, message: Message, now_ms: int) -> int:
-        key = message.dedup_key if self.policy.dedup_window_ms is not None else None
-        if key is not None and key in self._ids:
-            return self._ids[key][0]
+    def _accept(self, key: bytes | None, message: Message, now_ms: int) -> int:
+        first = self._duplicates.seen(key)
+        if first is not None:
+            return first
         seq = self._next_seq()
         # Clients write 0 for "none"; a default of the queue is also the longest a message may ask for.
         ttl_ms = min((ttl for ttl in (message.ttl_ms, self.policy.default_ttl_ms) if ttl), default=None)
@@ -234,11 +225,7 @@ class Queue:
         entry = Entry(seq, seq, message, now_ms, ttl_ms, due_ms=due_ms)
         self._journal.put(self.policy.name, entry)
         self._hold(entry)
-        if key is not None and self.policy.dedup_window_ms is not None:
-            until_ms = now_ms + self.policy.dedup_window_ms
-            self._ids[key] = (seq, until_ms)
-            heapq.heappush(self._id_order, (until_ms, key))
-            self._journal.remember(self.policy.name, key, seq, until_ms)
+        self._duplicates.remember(key, seq, now_ms)
         return seq
 
     def _next_seq(self) -> int:
@@ -251,6 +238,8 @@ class Queue:
         if entry.due_ms is not None:
             self._arm(entry.due_ms, entry.seq)
             return
+        if entry.deferred:
+            return
         heapq.heappush(self._ready, entry.seq)
         if entry.expires_ms < FOREVER_MS:
             self._arm(entry.expires_ms, entry.seq)
@@ -261,15 +250,47 @@ class Queue:
     def _next(self, now_ms: int) -> Entry | None:
         while self._ready:
             entry = self._entries.get(heapq.heappop(self._ready))
-            if entry is None or entry.seq in self._locked or entry.due_ms is not None:
+            if entry is None or entry.seq in self._locked or entry.state is not State.ACTIVE:
                 continue
             if entry.expires_ms > now_ms:
                 return entry
             self._expire(entry, now_ms)
         return None
 
+    def _deferred(self, seqs: Sequence[int], now_ms: int) -> list[Entry]:
+        found: list[Entry] = []
+        for seq in dict.fromkeys(seqs):
+            entry = self._entries.get(seq)
+            if entry is None or not entry.deferred or seq in self._locked:
+                raise AmqpError(Condition.MESSAGE_NOT_FOUND, f"no deferred message with sequence number {seq}")
+            found.append(entry)
+        # As in Azure, only who asks for a deferred message finds out that its time is over.
+        expired = [entry for entry in found if entry.expires_ms <= now_ms]
+        for entry in expired:
+            self._expire(entry, now_ms)
+        if expired:
+            raise AmqpError(Condition.MESSAGE_NOT_FOUND, f"the deferred message {expired[0].seq} has expired")
+        return found
+
+    def _lock(self, entry: Entry, now_ms: int) -> Lock:
+        lock = Lock(uuid4(), entry, now_ms + self.policy.lock_ms)
+        self._locks[lock.token] = lock
+        self._locked[entry.seq] = lock.token
+        self._arm(lock.until_ms, entry.seq, lock.token)
+        return lock
+
     def _unlock(self, token: UUID, now_ms: int) -> Entry:
         entry = self.check(token, now_ms).entry
+        self._clear(token)
+        return entry
+
+    def _changed(self, token: UUID, now_ms: int, changes: Changes | None) -> Entry:
+        # The new message is made before the lock goes: a refusal leaves everything as it was.
+        entry = self.check(token, now_ms).entry
+        if changes:
+            message = entry.message.with_application_properties(changes)
+            check_size(len(message.encode()))
+            entry.message = message
         self._clear(token)
         return entry
 
@@ -295,6 +316,8 @@ class Queue:
         self._make_ready(entry, now_ms)
 
     def _make_ready(self, entry: Entry, now_ms: int) -> None:
+        if entry.deferred:
+            return
         if entry.expires_ms <= now_ms:
             self._expire(entry, now_ms)
         else:
@@ -309,10 +332,10 @@ class Queue:
             self._remove(entry)
 
     def _bury(self, entry: Entry, reason: str | None, description: str | None) -> None:
-        told = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
-        extra = {key: value for key, value in told.items() if value is not None}
+        told = {REASON: reason, DESCRIPTION: description}
+        extra: Changes = {key: value for key, value in told.items() if value is not None}
         message = entry.message.with_application_properties(extra) if extra else entry.message
-        buried = replace(entry, message=message, dead=True)
+        buried = replace(entry, message=message, dead=True, deferred=False)
         del self._entries[entry.seq]
         self._journal.put(self.policy.name, buried)
         self.dead_letter._hold(buried)
@@ -328,12 +351,10 @@ class Queue:
         del self._entries[entry.seq]
         self._journal.drop(self.policy.name, entry.seq)
 
-    def _forget_ids(self, now_ms: int) -> None:
-        while self._id_order and self._id_order[0][0] <= now_ms:
-            until_ms, key = heapq.heappop(self._id_order)
-            if self._ids.get(key, (0, 0))[1] == until_ms:
-                del self._ids[key]
-                self._journal.forget(self.policy.name, key)
+
+def _with_id(message: Message) -> Message:
+    # Microsoft's JavaScript SDK cannot settle a message without an id, and its own samples send none.
+    return message if message.message_id is not None else message.with_message_id(uuid4().hex)
 
 
 class _Timer(tuple[int, int, UUID | None]):

@@ -5,19 +5,23 @@ In: an encoded message. Out: ``Message``; its body, properties and footer stay t
 
 import struct
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 from uuid import UUID
 
 from local.servicebus.decode import DecodeError, compound, decode, decode_whole, skip
 from local.servicebus.encode import described_list, encode, encode_map_raw, section
 from local.servicebus.errors import AmqpError, Condition
 from local.servicebus.limits import MAX_MESSAGE_BYTES, MAX_MESSAGE_ID_CHARS
-from local.servicebus.types import Described, Symbol, Timestamp, UByte, UInt, ULong, Value
+from local.servicebus.types import Array, Described, Symbol, Timestamp, UByte, UInt, ULong, Value
 
 BATCH_FORMAT = 0x80013700  # Service Bus: each data section of the body is one whole message
 
 _HEADER, _DELIVERY, _ANNOTATIONS, _PROPERTIES = 0x70, 0x71, 0x72, 0x73
 _APPLICATION, _DATA, _VALUE, _FOOTER = 0x74, 0x75, 0x77, 0x78
 SCHEDULED_TIME = Symbol("x-opt-scheduled-enqueue-time")
+# Why a message was dead-lettered, among its application properties.
+REASON = "DeadLetterReason"
+DESCRIPTION = "DeadLetterErrorDescription"
 # The broker's own annotations; a client cannot set them.
 _OWNED = frozenset(
     f"x-opt-{name}"
@@ -26,6 +30,10 @@ _OWNED = frozenset(
         *("deadletter-source", "lock-token"),
     )
 )
+
+
+# Application properties to add or replace, by name; a value is what AMQP allows there, so no list and no map.
+Changes: TypeAlias = dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +82,17 @@ class Message:
         head = described_list(_HEADER, fields) + token + self._annotations(annotations)
         return head + self._bare()
 
-    def with_application_properties(self, extra: dict[str, str]) -> "Message":
-        """The same message with string application properties added; an existing key is replaced."""
+    def with_application_properties(self, extra: Changes) -> "Message":
+        """The same message with application properties added; an existing key is replaced."""
         count, items = _without(self.application, frozenset(extra)) if self.application else (0, b"")
         added = b"".join(encode(key) + encode(value) for key, value in extra.items())
         raw = encode_map_raw(count + 2 * len(extra), items + added)
         return replace(self, application=raw)
+
+    def with_message_id(self, message_id: str) -> "Message":
+        """The same message with another id."""
+        fields = _list(decode_whole(self.properties)) if self.properties else []
+        return replace(self, message_id=message_id, properties=encode([message_id, *fields[1:]]))
 
     def _priority(self) -> UByte | None:
         return None if self.priority is None else UByte(self.priority)
@@ -106,6 +119,22 @@ def parse_message(data: bytes) -> Message:
         return _parse(data)
     except (DecodeError, struct.error, IndexError) as exc:
         raise AmqpError(Condition.DECODE_ERROR, f"malformed message: {exc}") from exc
+
+
+def read_changes(value: Value) -> Changes:
+    """Application properties to modify as a peer names them, None for none.
+
+    Raises:
+        AmqpError: argument-error, when it is no map of strings to simple values.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise AmqpError(Condition.ARGUMENT_ERROR, "the properties to modify must be a map")
+    for key, item in value.items():
+        if not isinstance(key, str) or isinstance(item, dict | list | Array | Described):
+            raise AmqpError(Condition.ARGUMENT_ERROR, "properties to modify have text for names and simple values")
+    return {str(key): item for key, item in value.items()}
 
 
 def check_size(size: int) -> None:
@@ -185,7 +214,7 @@ def _parse(data: bytes) -> Message:
         elif code == _PROPERTIES:
             properties = body
         elif code == _APPLICATION:
-            compound(body, 0)
+            _check_map(body)
             application = body
         elif _DATA <= code <= _FOOTER:
             rest_start = min(rest_start, start)
@@ -227,6 +256,13 @@ def _without(body: bytes, names: frozenset[str]) -> tuple[int, bytes]:
     if pos != end or count % 2:
         raise DecodeError("map of the wrong size")
     return kept, bytes(items)
+
+
+def _check_map(body: bytes) -> None:
+    # Read through now, so that to dead-letter the message later cannot fail.
+    if body[:1] not in (b"\xc1", b"\xd1"):
+        raise DecodeError("application-properties must be a map")
+    _without(body, frozenset())
 
 
 def _find(body: bytes, name: str) -> Value:

@@ -8,15 +8,15 @@ import sqlite3
 from pathlib import Path
 from typing import IO
 
-from local.servicebus.queue import Entry
+from local.servicebus.entry import Entry
 from local.servicebus.sections import parse_message
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE messages (
     queue TEXT NOT NULL, seq INTEGER NOT NULL, first_seq INTEGER NOT NULL, dead INTEGER NOT NULL,
     enqueued_ms INTEGER NOT NULL, ttl_ms INTEGER, due_ms INTEGER, delivery_count INTEGER NOT NULL,
-    body BLOB NOT NULL, PRIMARY KEY (queue, seq)
+    body BLOB NOT NULL, deferred INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (queue, seq)
 ) WITHOUT ROWID;
 CREATE TABLE message_ids (
     queue TEXT NOT NULL, key BLOB NOT NULL, seq INTEGER NOT NULL, until_ms INTEGER NOT NULL,
@@ -24,6 +24,8 @@ CREATE TABLE message_ids (
 ) WITHOUT ROWID;
 CREATE TABLE sequences (queue TEXT NOT NULL PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 """
+# From each older version to the next one.
+_MIGRATIONS = {1: "ALTER TABLE messages ADD COLUMN deferred INTEGER NOT NULL DEFAULT 0;"}
 
 
 class StoreInUse(RuntimeError):
@@ -41,7 +43,7 @@ class Store:
 
     Raises:
         StoreInUse: another broker runs on the same file.
-        ValueError: the file was written by a different version.
+        ValueError: the file was written by a newer version; an older one is brought up to date.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,8 +58,11 @@ class Store:
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
                 self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-            elif version != SCHEMA_VERSION:
+            elif version > SCHEMA_VERSION or version < min(_MIGRATIONS):
                 raise ValueError(f"{path.name} has broker schema {version}, this broker reads {SCHEMA_VERSION}")
+            for older in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+                step = f"{_MIGRATIONS[older]} PRAGMA user_version={older + 1};"
+                self._db.executescript(f"BEGIN IMMEDIATE; {step} COMMIT;")
         except BaseException:
             self._db.close()
             self._lock.close()
@@ -66,13 +71,13 @@ class Store:
     def load(self, queue: str) -> tuple[list[Entry], list[tuple[bytes, int, int]], int]:
         """Everything kept for a queue: messages, message ids (key, seq, until_ms), last sequence number."""
         rows = self._db.execute(
-            "SELECT seq, first_seq, body, enqueued_ms, ttl_ms, delivery_count, due_ms, dead"
+            "SELECT seq, first_seq, body, enqueued_ms, ttl_ms, delivery_count, due_ms, dead, deferred"
             " FROM messages WHERE queue = ? ORDER BY seq",
             (queue,),
         )
         entries = [
-            Entry(seq, first, parse_message(body), enqueued, ttl, count, due, bool(dead))
-            for seq, first, body, enqueued, ttl, count, due, dead in rows
+            Entry(seq, first, parse_message(body), enqueued, ttl, count, due, bool(dead), bool(deferred))
+            for seq, first, body, enqueued, ttl, count, due, dead, deferred in rows
         ]
         ids = self._db.execute("SELECT key, seq, until_ms FROM message_ids WHERE queue = ?", (queue,)).fetchall()
         last = self._db.execute("SELECT last FROM sequences WHERE queue = ?", (queue,)).fetchone()
@@ -83,9 +88,9 @@ class Store:
         values = (queue, entry.seq, entry.first_seq, entry.dead, entry.enqueued_ms, entry.ttl_ms, entry.due_ms)
         self._write(
             "INSERT OR REPLACE INTO messages"
-            " (queue, seq, first_seq, dead, enqueued_ms, ttl_ms, due_ms, delivery_count, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*values, entry.delivery_count, entry.message.encode()),
+            " (queue, seq, first_seq, dead, enqueued_ms, ttl_ms, due_ms, delivery_count, body, deferred)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, entry.delivery_count, entry.message.encode(), entry.deferred),
         )
 
     def drop(self, queue: str, seq: int) -> None:

@@ -1,7 +1,8 @@
 """A journal in memory, and messages to put into queues."""
 
 from local.servicebus.encode import described_list, encode, encode_map_raw, section
-from local.servicebus.queue import Entry, Queue, QueuePolicy
+from local.servicebus.entry import Entry, QueuePolicy
+from local.servicebus.queue import Queue
 from local.servicebus.sections import Message, parse_message
 from local.servicebus.types import Symbol, Timestamp, UInt, Value
 
@@ -17,6 +18,7 @@ class FakeJournal:
     def put(self, queue: str, entry: Entry) -> None:
         kept = Entry(entry.seq, entry.first_seq, parse_message(entry.message.encode()), entry.enqueued_ms, entry.ttl_ms)
         kept.delivery_count, kept.due_ms, kept.dead = entry.delivery_count, entry.due_ms, entry.dead
+        kept.deferred = entry.deferred
         self.entries[entry.seq] = kept
 
     def drop(self, queue: str, seq: int) -> None:

@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from local.servicebus.errors import Condition
-from local.servicebus.limits import MAX_MESSAGE_BYTES
+from local.servicebus.limits import MAX_MESSAGE_BYTES, MAX_PEEKED_BYTES, MAX_PEEKED_MESSAGES
 from local.servicebus.management import answer
 from local.servicebus.queue import Queue
-from local.servicebus.types import ARRAY_LONG, ARRAY_UUID, Array, Timestamp
+from local.servicebus.types import ARRAY_LONG, ARRAY_UUID, Array, Timestamp, UInt
 from tests.local.servicebus.fakes import message, new_queue, raw_message
 
 
@@ -29,7 +29,10 @@ def locked() -> tuple[Queue, UUID]:
     return queue, lock.token
 
 
-@pytest.mark.parametrize(("status", "left", "dead"), [("completed", 0, 0), ("abandoned", 1, 0), ("suspended", 0, 1)])
+@pytest.mark.parametrize(
+    ("status", "left", "dead"),
+    [("completed", 0, 0), ("abandoned", 1, 0), ("defered", 0, 0), ("suspended", 0, 1)],
+)
 def test_a_message_is_settled_by_its_token(status: str, left: int, dead: int) -> None:
     queue, token = locked()
     body = {"disposition-status": status, "lock-tokens": tokens(token), "deadletter-reason": "r"}
@@ -62,13 +65,27 @@ def test_messages_are_scheduled_all_or_none() -> None:
 @pytest.mark.parametrize(
     ("operation", "body", "status"),
     [
-        pytest.param("peek-message", {}, 501, id="peek"),
-        pytest.param("receive-by-sequence-number", {}, 501, id="deferred"),
+        pytest.param("peek-message", {}, 400, id="peek-nothing-said"),
+        pytest.param("peek-message", {"from-sequence-number": 1, "message-count": 0}, 400, id="peek-none"),
+        pytest.param("peek-message", {"from-sequence-number": 1, "message-count": True}, 400, id="peek-a-boolean"),
+        pytest.param("receive-by-sequence-number", {}, 400, id="deferred-nothing-said"),
+        pytest.param("receive-by-sequence-number", {"sequence-numbers": [1]}, 400, id="deferred-no-mode"),
+        pytest.param(
+            "receive-by-sequence-number",
+            {"sequence-numbers": [1], "receiver-settle-mode": UInt(2)},
+            400,
+            id="deferred-unknown-mode",
+        ),
+        pytest.param(
+            "receive-by-sequence-number",
+            {"sequence-numbers": [1], "receiver-settle-mode": UInt(1)},
+            404,
+            id="deferred-unknown-number",
+        ),
         pytest.param("get-session-state", {}, 501, id="session-state"),
         pytest.param("renew-lock", None, 400, id="no-body"),
         pytest.param("renew-lock", {}, 400, id="no-tokens"),
         pytest.param("renew-lock", {"lock-tokens": ["x"]}, 400, id="not-a-token"),
-        pytest.param("update-disposition", {"disposition-status": "defered", "lock-tokens": []}, 501, id="defer"),
         pytest.param("update-disposition", {"disposition-status": "x", "lock-tokens": []}, 400, id="unknown-status"),
         pytest.param("schedule-message", {"messages": [{}]}, 400, id="no-bytes"),
         pytest.param("schedule-message", {"messages": [{"message": b"x" * (MAX_MESSAGE_BYTES + 1)}]}, 413, id="large"),
@@ -82,3 +99,45 @@ def test_what_cannot_be_done_is_answered(operation: str, body: Any, status: int)
 def test_nothing_is_scheduled_into_the_dead_letter_queue() -> None:
     queue, _ = new_queue()
     assert ask(queue.dead_letter, "schedule-message", {"messages": []}).status == 405
+
+
+def test_a_peek_tells_messages_and_then_no_content() -> None:
+    queue, _ = new_queue()
+    queue.send([message(b"%d" % number) for number in range(3)], 0)
+    found = ask(queue, "peek-message", {"from-sequence-number": 2, "message-count": 5})
+    assert found.status == 200
+    assert [item["message"][-1:] for item in found.body["messages"]] == [b"1", b"2"]
+    nothing = ask(queue, "peek-message", {"from-sequence-number": 4, "message-count": 5})
+    assert (nothing.status, nothing.body) == (204, {})
+
+
+def test_a_peek_is_cut_by_number_and_by_bytes_but_never_to_nothing() -> None:
+    queue, _ = new_queue()
+    queue.send([message() for _ in range(MAX_PEEKED_MESSAGES + 1)], 0)
+    many = ask(queue, "peek-message", {"from-sequence-number": 0, "message-count": 10**9})
+    assert len(many.body["messages"]) == MAX_PEEKED_MESSAGES
+    large, _ = new_queue()
+    large.send([message(b"x" * 250_000) for _ in range(9)], 0)
+    some = ask(large, "peek-message", {"from-sequence-number": 0, "message-count": 9})
+    assert len(some.body["messages"]) == MAX_PEEKED_BYTES // 250_000
+
+
+def test_deferred_messages_are_told_with_their_tokens() -> None:
+    queue, token = locked()
+    body = {"disposition-status": "defered", "lock-tokens": tokens(token), "properties-to-modify": {"why": "later"}}
+    assert ask(queue, "update-disposition", body).status == 200
+    wanted = {"sequence-numbers": Array(ARRAY_LONG, (1,)), "receiver-settle-mode": UInt(1)}
+    [found] = ask(queue, "receive-by-sequence-number", wanted).body["messages"]
+    assert b"later" in found["message"]
+    done = {"disposition-status": "completed", "lock-tokens": tokens(found["lock-token"])}
+    assert ask(queue, "update-disposition", done).status == 200
+    assert ask(queue, "update-disposition", done).condition == Condition.LOCK_LOST
+    assert ask(queue, "receive-by-sequence-number", wanted).condition == Condition.MESSAGE_NOT_FOUND
+
+
+@pytest.mark.parametrize("changes", ["text", {1: "x"}, {"x": {}}, {"x": [1]}], ids=["text", "number", "map", "list"])
+def test_properties_to_modify_are_simple_or_the_message_stays_locked(changes: Any) -> None:
+    queue, token = locked()
+    body = {"disposition-status": "abandoned", "lock-tokens": tokens(token), "properties-to-modify": changes}
+    assert ask(queue, "update-disposition", body).condition == Condition.ARGUMENT_ERROR
+    assert queue.holds(token, 0)

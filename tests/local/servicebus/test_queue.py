@@ -1,10 +1,13 @@
 """One queue's semantics at given moments."""
 
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
 
+from local.servicebus.entry import State
 from local.servicebus.errors import AmqpError, Condition
+from local.servicebus.limits import MAX_MESSAGE_BYTES
 from local.servicebus.queue import Lock, Queue
 from tests.local.servicebus.fakes import message, new_queue
 
@@ -161,4 +164,134 @@ def test_the_age_is_that_of_the_oldest_message_not_scheduled() -> None:
     queue, _ = new_queue()
     queue.send([message(due_ms=10**6)], 0)
     queue.send([message()], 2000)
-    assert queue.counts(5000) == {"active": 1, "locked": 0, "scheduled": 1, "oldest_s": 3.0}
+    assert queue.counts(5000) == {"active": 1, "locked": 0, "scheduled": 1, "deferred": 0, "oldest_s": 3.0}
+
+
+def deferred(queue: Queue, count: int = 1, now_ms: int = 0) -> list[int]:
+    """So many messages, sent and set aside."""
+    seqs = queue.send([message() for _ in range(count)], now_ms)
+    for _ in seqs:
+        queue.defer(lock(queue, now_ms).token, now_ms)
+    return seqs
+
+
+def refused(call: Callable[[], object]) -> Condition:
+    with pytest.raises(AmqpError) as caught:
+        call()
+    return caught.value.condition
+
+
+def test_a_deferred_message_comes_only_to_who_asks_for_it_and_counts_as_a_delivery() -> None:
+    queue, journal = new_queue()
+    [seq] = deferred(queue)
+    assert journal.entries[seq].deferred
+    assert queue.lock_next(0) is None
+    assert queue.counts(0) == {"active": 0, "locked": 0, "scheduled": 0, "deferred": 1, "oldest_s": 0.0}
+    [held] = queue.lock_deferred([seq, seq], 0)
+    assert (held.entry.seq, held.entry.state, held.entry.delivery_count) == (seq, State.DEFERRED, 1)
+    assert queue.counts(0) == {"active": 0, "locked": 1, "scheduled": 0, "deferred": 0, "oldest_s": 0.0}
+    queue.complete(held.token, 0)
+    assert journal.entries == {}
+
+
+def test_deferred_messages_are_received_all_or_none() -> None:
+    queue, _ = new_queue()
+    first, second = deferred(queue, 2)
+    queue.send([message(), message(due_ms=10**6)], 0)
+    for wrong in (3, 4, 5, -1):  # active, scheduled, never sent
+        assert refused(lambda seq=wrong: queue.lock_deferred([first, seq], 0)) == Condition.MESSAGE_NOT_FOUND
+        assert refused(lambda seq=wrong: queue.take_deferred([first, seq], 0)) == Condition.MESSAGE_NOT_FOUND
+    assert queue.counts(0)["deferred"] == 2
+    queue.lock_deferred([second], 0)
+    assert refused(lambda: queue.take_deferred([first, second], 0)) == Condition.MESSAGE_NOT_FOUND
+    assert [entry.seq for entry in queue.take_deferred([first], 0)] == [first]
+
+
+@pytest.mark.parametrize(("verb", "count"), [("release", 1), ("abandon", 2), ("defer", 2), ("expire", 2)])
+def test_a_deferred_message_given_back_stays_deferred(verb: str, count: int) -> None:
+    queue, _ = new_queue(lock_ms=1000)
+    [seq] = deferred(queue)
+    [held] = queue.lock_deferred([seq], 0)
+    if verb == "expire":
+        queue.advance(1000)
+        assert refused(lambda: queue.complete(held.token, 1000)) == Condition.LOCK_LOST
+    else:
+        getattr(queue, verb)(held.token, 0)
+    assert queue.lock_next(1000) is None
+    assert queue.counts(1000)["deferred"] == 1
+    [again] = queue.lock_deferred([seq], 1000)
+    assert again.entry.delivery_count == count
+
+
+def test_a_deferred_message_that_fails_too_often_is_buried_and_no_longer_deferred() -> None:
+    queue, journal = new_queue(max_delivery_count=2)
+    [seq] = deferred(queue)
+    queue.abandon(queue.lock_deferred([seq], 0)[0].token, 0)
+    assert queue.counts(0)["deferred"] == 0
+    assert (journal.entries[seq].dead, journal.entries[seq].deferred) == (True, False)
+    assert lock(queue.dead_letter, 0).entry.seq == seq
+
+
+def test_a_deferred_message_can_be_dead_lettered_and_deferred_again_there() -> None:
+    queue, _ = new_queue()
+    [seq] = deferred(queue)
+    queue.reject(queue.lock_deferred([seq], 0)[0].token, "why", None, 0)
+    queue.dead_letter.defer(lock(queue.dead_letter, 0).token, 0)
+    assert queue.dead_letter.lock_next(0) is None
+    assert queue.dead_letter.take_deferred([seq], 0)[0].seq == seq
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["dead-lettered", "dropped"])
+def test_a_deferred_message_expires_only_when_it_is_asked_for(keeps: bool) -> None:
+    queue, _ = new_queue(dead_letter_on_expiration=keeps)
+    queue.send([message(ttl_ms=500)], 0)
+    queue.defer(lock(queue, 0).token, 0)
+    queue.lock_deferred([1], 100)
+    queue.advance(9000)  # long after the end of its life and of that lock
+    assert queue.counts(9000)["deferred"] == 1
+    assert [entry.seq for entry in queue.peek(1, 9, 9000)] == [1]
+    assert refused(lambda: queue.lock_deferred([1], 9000)) == Condition.MESSAGE_NOT_FOUND
+    assert queue.peek(1, 9, 9000) == []
+    assert (queue.dead_letter.lock_next(9000) is not None) is keeps
+
+
+def test_a_peek_shows_everything_in_order_and_changes_nothing() -> None:
+    queue, journal = new_queue()
+    queue.send([message(), message(), message(due_ms=10**6), message(), message(ttl_ms=10)], 0)
+    lock(queue, 0)
+    queue.defer(lock(queue, 0).token, 0)
+    before = dict(journal.entries)
+    found = queue.peek(1, 9, 20)
+    states = [State.ACTIVE, State.DEFERRED, State.SCHEDULED, State.ACTIVE]
+    assert [(entry.seq, entry.state) for entry in found] == list(zip([1, 2, 3, 4], states, strict=True))
+    assert [entry.seq for entry in queue.peek(2, 2, 20)] == [2, 3]
+    assert queue.peek(5, 9, 20) == []
+    assert journal.entries == before
+    assert lock(queue, 20).entry.seq == 4
+
+
+def test_a_message_without_an_id_is_given_one_that_is_no_repeat_of_another() -> None:
+    queue, journal = new_queue()
+    assert queue.send([message(), message(), message(message_id="mine")], 0) == [1, 2, 3]
+    ids = [journal.entries[seq].message.message_id for seq in (1, 2, 3)]
+    assert len({*ids}) == 3
+    assert ids[2] == "mine"
+    assert all(isinstance(found, str) and found for found in ids)
+
+
+@pytest.mark.parametrize("verb", ["abandon", "defer", "reject"])
+def test_application_properties_change_with_a_settlement_or_nothing_does(verb: str) -> None:
+    queue, journal = new_queue()
+    queue.send([message()], 0)
+    held = lock(queue, 0)
+
+    def settle(changes: dict[str, object]) -> None:
+        if verb == "reject":
+            queue.reject(held.token, "r", None, 0, changes)
+        else:
+            getattr(queue, verb)(held.token, 0, changes)
+
+    assert refused(lambda: settle({"big": "x" * MAX_MESSAGE_BYTES})) == Condition.MESSAGE_SIZE
+    assert queue.holds(held.token, 0)
+    settle({"tried": "once"})
+    assert b"once" in journal.entries[1].message.application

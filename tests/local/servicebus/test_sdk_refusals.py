@@ -59,32 +59,6 @@ def test_a_message_above_256_kilobytes(sdk: Sdk) -> None:
     sdk.settle("jobs", "complete", sdk.receive("jobs")[0])
 
 
-def test_defer(sdk: Sdk) -> None:
-    sdk.send("jobs", ServiceBusMessage("not now"))
-
-    def defer(receiver: Any) -> Any:
-        [got] = sdk.run(receiver.receive_messages(max_wait_time=3))
-        return receiver.defer_message(got)
-
-    with pytest.raises(ServiceBusError, match="cannot defer"):
-        attempt(sdk, sdk.client.get_queue_receiver(sdk.queue("jobs")), defer)
-    assert sdk.counts("jobs") == {"locked": 1}
-    sdk.advance(61)
-    [again] = sdk.receive("jobs")
-    sdk.settle("jobs", "complete", again)
-    assert sdk.counts("jobs") == {}
-
-
-def test_receiving_deferred(sdk: Sdk) -> None:
-    with pytest.raises(ServiceBusError, match="receive-by-sequence-number"):
-        attempt(sdk, sdk.client.get_queue_receiver(sdk.queue("jobs")), lambda r: r.receive_deferred_messages([1]))
-
-
-def test_peek(sdk: Sdk) -> None:
-    with pytest.raises(ServiceBusError, match="peek-message"):
-        attempt(sdk, sdk.client.get_queue_receiver(sdk.queue("jobs")), lambda r: r.peek_messages())
-
-
 @pytest.mark.parametrize("session", ["one", NEXT_AVAILABLE_SESSION], ids=["named", "next-available"])
 def test_a_session(sdk: Sdk, session: Any) -> None:
     opened = sdk.client.get_queue_receiver(sdk.queue("jobs"), session_id=session)

@@ -80,6 +80,8 @@ def test_a_batch_gives_each_message_or_none() -> None:
         pytest.param(described_list(0x73, ["x" * 129]), Condition.ARGUMENT_ERROR, id="an-id-above-128-characters"),
         pytest.param(described_list(0x73, [1.5]), Condition.DECODE_ERROR, id="an-id-of-a-wrong-type"),
         pytest.param(section(0x72, encode("x")), Condition.DECODE_ERROR, id="annotations-that-are-no-map"),
+        pytest.param(section(0x74, encode([1, 2])), Condition.DECODE_ERROR, id="properties-that-are-no-map"),
+        pytest.param(section(0x74, b"\xc1\x03\x02\x40\x99"), Condition.DECODE_ERROR, id="a-map-cut-off"),
         pytest.param(section(0x99, encode("x")), Condition.DECODE_ERROR, id="an-unknown-section"),
     ],
 )

@@ -33,7 +33,7 @@ def test_everything_but_the_locks_comes_back(tmp_path: Path) -> None:
     store.close()
 
     again, store = opened(path)
-    assert again.counts(0) == {"active": 2, "locked": 0, "scheduled": 1, "oldest_s": 0.0}
+    assert again.counts(0) == {"active": 2, "locked": 0, "scheduled": 1, "deferred": 0, "oldest_s": 0.0}
     back = again.lock_next(0)
     assert back is not None
     assert (back.entry.seq, back.entry.delivery_count, back.entry.message.rest[-1:]) == (2, 1, b"1")
@@ -73,3 +73,61 @@ def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(ValueError, match="schema 99"):
         Store(tmp_path / "b.db")
+
+
+def test_deferred_messages_come_back_deferred(tmp_path: Path) -> None:
+    queue, store = opened(tmp_path / "b.db")
+    queue.send([message(), message()], 0)
+    for target in (queue, queue.dead_letter):
+        lock = target.lock_next(0)
+        assert lock is not None
+        if target is queue:
+            target.defer(lock.token, 0)
+            other = target.lock_next(0)
+            assert other is not None
+            target.reject(other.token, None, None, 0)
+        else:
+            target.defer(lock.token, 0)
+    store.commit()
+    store.close()
+    again, store = opened(tmp_path / "b.db")
+    assert again.lock_next(0) is None
+    assert again.dead_letter.lock_next(0) is None
+    assert [entry.delivery_count for entry in again.take_deferred([1], 0)] == [1]
+    assert [entry.seq for entry in again.dead_letter.take_deferred([2], 0)] == [2]
+    store.close()
+
+
+# The schema as version 1 had it, with one message in it.
+VERSION_1 = """
+CREATE TABLE messages (
+    queue TEXT NOT NULL, seq INTEGER NOT NULL, first_seq INTEGER NOT NULL, dead INTEGER NOT NULL,
+    enqueued_ms INTEGER NOT NULL, ttl_ms INTEGER, due_ms INTEGER, delivery_count INTEGER NOT NULL,
+    body BLOB NOT NULL, PRIMARY KEY (queue, seq)
+) WITHOUT ROWID;
+CREATE TABLE message_ids (
+    queue TEXT NOT NULL, key BLOB NOT NULL, seq INTEGER NOT NULL, until_ms INTEGER NOT NULL,
+    PRIMARY KEY (queue, key)
+) WITHOUT ROWID;
+CREATE TABLE sequences (queue TEXT NOT NULL PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO sequences VALUES ('q', 7);
+PRAGMA user_version=1;
+"""
+
+
+def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "b.db") as db:
+        db.executescript(VERSION_1)
+        db.execute("INSERT INTO messages VALUES ('q', 7, 7, 0, 5, NULL, NULL, 2, ?)", (message(b"old").encode(),))
+    db.close()
+    queue, store = opened(tmp_path / "b.db")
+    lock = queue.lock_next(10)
+    assert lock is not None
+    assert (lock.entry.seq, lock.entry.delivery_count, lock.entry.message.rest[-3:]) == (7, 2, b"old")
+    queue.defer(lock.token, 10)
+    store.commit()
+    store.close()
+    again, store = opened(tmp_path / "b.db")
+    assert [entry.seq for entry in again.take_deferred([7], 10)] == [7]
+    assert again.send([message()], 10) == [8]
+    store.close()

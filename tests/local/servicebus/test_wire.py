@@ -175,7 +175,8 @@ def test_a_range_of_deliveries_is_settled_and_each_answered_once(opened: Peer, b
 @pytest.mark.parametrize(
     ("state", "answer", "left"),
     [
-        pytest.param(Described(ULong(0x27), [False, False]), 0x27, 1, id="modified-without-failure-is-a-release"),
+        pytest.param(Described(ULong(0x27), [False, False]), 0x27, 1, id="modified-without-failure"),
+        pytest.param(Described(ULong(0x27), [None, True, {Symbol("x"): [1]}]), 0x25, 0, id="a-property-that-is-a-list"),
         pytest.param(Described(ULong(0x26), []), 0x26, 1, id="released"),
         pytest.param(
             Described(ULong(0x25), [Described(ULong(0x1D), [Symbol("my:reason"), "why"])]), 0x25, 0, id="rejected"
