@@ -17,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.loops.auto import auto_loop_factory
 
 from local.host.app import Host, HostPaths
+from local.host.clock import Clock
+from local.host.http_protocol import protocol
 from local.host.settings import SettingsError, apply_settings_file
 
 log = logging.getLogger("local.host")
@@ -93,10 +96,12 @@ async def serve(host: Host, bound: socket.socket, parent_pid: int | None) -> boo
     config = uvicorn.Config(
         host.asgi,
         interface="asgi3",
+        http=protocol(),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # there is no proxy in front of it, and each request would be looked at
         timeout_graceful_shutdown=2,
     )
     server = Server(config)
@@ -119,8 +124,12 @@ async def serve(host: Host, bound: socket.socket, parent_pid: int | None) -> boo
     return clean
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line entry; see the module."""
+def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:
+    """Command line entry; see the module.
+
+    Args:
+        clock: for tests that set the clock; the machine's otherwise.
+    """
     arguments = _arguments(argv)
     logging.basicConfig(
         level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -135,11 +144,12 @@ def main(argv: list[str] | None = None) -> int:
             apply_settings_file(arguments.settings)
         bound = _bound(arguments.port)
         paths = HostPaths(arguments.app.resolve(), arguments.durable_db, arguments.timer_db)
-        host = Host(paths, f"http://{ADDRESS}:{bound.getsockname()[1]}")
+        host = Host(paths, f"http://{ADDRESS}:{bound.getsockname()[1]}", clock=clock)
     except SettingsError as exc:
         print(f"host cannot start: {exc}", file=sys.stderr)
         return 1
-    clean = asyncio.run(serve(host, bound, arguments.parent_pid))
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        clean = runner.run(serve(host, bound, arguments.parent_pid))
     if not clean:
         log.warning("stopped with functions still running")
         logging.shutdown()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sqlite3
 import sys
 import time
 from dataclasses import dataclass
@@ -17,14 +18,14 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route, request_response
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local.host.bus import Bus, Open, open_servicebus, queue_triggers
+from local.host.clock import Clock
 from local.host.durable.client_http import BASE_PATH, ClientHttp, client_binding
 from local.host.durable.functions import AppFunctions
-from local.host.durable.scheduler import Scheduler
-from local.host.durable.storage import HubOwnedElsewhere, HubStore
+from local.host.durable.hub import Hub
 from local.host.http_front import HttpFront, problem
 from local.host.invoke import Invoker
 from local.host.loader import FunctionSpec, Trigger, import_app, load_functions
@@ -55,20 +56,28 @@ class HostPaths:
 
 
 class OwnPathsGuard:
-    """Keeps web pages and proxies away from the host's own paths: no foreign `Host`, no `Origin`."""
+    """Keeps web pages and proxies away from the host's own paths: no foreign `Host`, no `Origin`.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Args:
+        own: answers the host's own paths.
+        front: answers all others.
+    """
+
+    def __init__(self, own: ASGIApp, front: ASGIApp) -> None:
+        self._own = own
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on or answers 403."""
-        if scope["type"] == "http" and scope["path"].startswith(_OWN_PATHS):
-            request = Request(scope)
-            host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-            if host not in _LOOPBACK or "origin" in request.headers:
-                await problem(403, "Only for callers on this machine")(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or not scope["path"].startswith(_OWN_PATHS):
+            await self._front(scope, receive, send)
+            return
+        request = Request(scope)
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+        if host not in _LOOPBACK or "origin" in request.headers:
+            await problem(403, "Only for callers on this machine")(scope, receive, send)
+            return
+        await self._own(scope, receive, send)
 
 
 class Host:
@@ -78,12 +87,15 @@ class Host:
         paths: see `HostPaths`.
         base_url: the address it will be served on, without trailing slash.
         open_source: how queues are opened; the real SDK unless a test says otherwise.
+        clock: the machine's unless a test says otherwise.
 
     Raises:
         SettingsError: the app cannot be run as it is; the message says what and where.
     """
 
-    def __init__(self, paths: HostPaths, base_url: str, open_source: Open = open_servicebus) -> None:
+    def __init__(
+        self, paths: HostPaths, base_url: str, open_source: Open = open_servicebus, clock: Clock | None = None
+    ) -> None:
         self._started = time.time()
         self.state = "starting"
         self.settings: HostSettings = load_host_json(paths.app_dir, os.environ)
@@ -93,7 +105,8 @@ class Host:
             self.settings.function_timeout_s,
             client_binding(base_url, self.settings.hub_name),
         )
-        self._hub, self.durable = self._open_hub(paths.durable_db)
+        self._clock = clock or Clock()
+        self._hub = self._open_hub(paths.durable_db, base_url)
         self._timers = self._open_timers(paths)
         self._bus = Bus(
             queue_triggers(self._of(Trigger.SERVICE_BUS), os.environ),
@@ -101,24 +114,29 @@ class Host:
             self._invoke_for_bus,
             open_source,
         )
-        self.asgi: ASGIApp = OwnPathsGuard(self._application())
+        front = self._front()
+        self.asgi: ASGIApp = OwnPathsGuard(self._own_paths(front), front)
 
     def _of(self, *triggers: Trigger) -> list[FunctionSpec]:
         return [spec for spec in self.specs if spec.trigger in triggers]
 
-    def _open_hub(self, path: Path | None) -> tuple[tuple[Scheduler, HubStore] | None, str]:
+    def _open_hub(self, path: Path | None, base_url: str) -> Hub:
         durable = bool(self._of(Trigger.ORCHESTRATION, Trigger.ACTIVITY))
-        if not durable:
-            return None, "foreign" if any(spec.clients for spec in self.specs) else "none"
-        if path is None:
+        if durable and path is None:
             raise SettingsError("the app has durable functions: --durable-db is needed")
-        try:
-            store = HubStore(path)
-        except HubOwnedElsewhere:
-            log.warning("another host owns %s: this one runs without durable functions", path)
-            return None, "foreign"
         functions = AppFunctions(self.specs, self._invoker)
-        return (Scheduler(store, functions, self.settings.max_activities), store), "owned"
+        try:
+            return Hub(path if durable else None, functions, self.settings.max_activities, self._clock, base_url)
+        except (OSError, sqlite3.Error) as exc:
+            raise SettingsError(f"the Durable hub {path} cannot be opened: {exc}") from exc
+
+    @property
+    def durable(self) -> str:
+        """Whose the hub is: owned (by this host), foreign, or none when the app does not need one."""
+        if self._hub.operations is not None:
+            return "owned"
+        uses = self._of(Trigger.ORCHESTRATION, Trigger.ACTIVITY) or [spec for spec in self.specs if spec.clients]
+        return "foreign" if uses else "none"
 
     def _open_timers(self, paths: HostPaths) -> TimerRunner | None:
         timers = timers_of(self._of(Trigger.TIMER), os.environ)
@@ -127,7 +145,7 @@ class Host:
         path = paths.timer_db
         if path is None:
             path = (paths.durable_db or paths.app_dir / ".argus" / "host.db").with_name("timers.db")
-        return TimerRunner(timers, TimerStore(path), self._invoker)
+        return TimerRunner(timers, TimerStore(path), self._invoker, self._clock)
 
     async def _invoke_for_bus(self, spec: FunctionSpec, data: object, trace: tuple[str, str]) -> None:
         await self._invoker.invoke(spec, data, trace=trace)
@@ -135,7 +153,7 @@ class Host:
     def _draining(self) -> bool:
         return self.state == "draining"
 
-    def _application(self) -> Starlette:
+    def _front(self) -> HttpFront:
         https = {spec.name: spec for spec in self._of(Trigger.HTTP)}
         try:
             table = RouteTable(
@@ -144,17 +162,20 @@ class Host:
             )
         except RouteError as exc:
             raise SettingsError(str(exc)) from exc
-        front = HttpFront(table, https, self._invoker, self._draining)
+        return HttpFront(table, https, self._invoker, self._draining)
+
+    def _own_paths(self, front: HttpFront) -> Starlette:
         app = Starlette(
             routes=[
                 Route("/admin/host/status", self._status, methods=["GET"]),
                 Route("/admin/functions/{name}", self._run_function, methods=["POST"]),
-                Mount(BASE_PATH.rstrip("/"), routes=ClientHttp(self._hub, self._draining).routes()),
+                Mount(
+                    BASE_PATH.rstrip("/"), routes=ClientHttp(self._hub, self.settings.hub_name, self._draining).routes()
+                ),
             ]
         )
-        # Not a route: a route's pattern does not match a line break, and knows a few methods only.
         app.router.redirect_slashes = False
-        app.router.default = request_response(front)
+        app.router.default = front  # what is the host's by its beginning only is the app's
         return app
 
     async def _status(self, request: Request) -> Response:
@@ -184,8 +205,7 @@ class Host:
 
     def start(self) -> None:
         """Begins to work; call on the loop that serves HTTP, once its socket listens."""
-        if self._hub is not None:
-            self._hub[0].start()
+        self._hub.start()
         if self._timers is not None:
             self._timers.start()
         self._bus.start()
@@ -200,8 +220,7 @@ class Host:
         self.state = "draining"
         if self._timers is not None:
             await self._timers.stop()
-        if self._hub is not None:
-            self._hub[0].stop()
+        self._hub.stop()
         began = time.monotonic()
         await asyncio.gather(self._bus.stop(within_s), self._invoker.drained(within_s))
         clean = await self._invoker.drained(max(within_s - (time.monotonic() - began), 0.1))
@@ -211,8 +230,7 @@ class Host:
 
     async def close(self) -> None:
         """Gives up the Durable hub; the last thing to do."""
-        if self._hub is not None:
-            await self._hub[0].finish()
+        await self._hub.finish()
         client = sys.modules.get("azure.durable_functions.models.utils.http_utils")
         end = getattr(client, "_close_session", None)
         if end is not None:  # the worker of the real host has no hook for it either, but it is killed, not stopped

@@ -99,7 +99,7 @@ class Bus:
         self._stop = asyncio.Event()
         call = self._bridge(home)
         self._pumps = [
-            QueuePump(trigger, self._settings, self._connector(trigger.queue, connection), call)
+            QueuePump(trigger, self._settings, self._connector(trigger, connection), call)
             for trigger, connection in self._triggers
         ]
         for pump in self._pumps:
@@ -110,8 +110,11 @@ class Bus:
             pump.stop()
         await asyncio.gather(*(pump.finish(self._drain_s) for pump in self._pumps))
 
-    def _connector(self, queue: str, connection: str) -> Connect:
-        return lambda: self._open(connection, queue, self._settings.prefetch_count)
+    def _connector(self, trigger: QueueTrigger, connection: str) -> Connect:
+        ahead = self._settings.prefetch_count
+        if trigger.batched:  # what arrives while a batch runs is the next batch, and nobody waits for company
+            ahead = max(ahead, self._settings.max_batch_size)
+        return lambda: self._open(connection, trigger.queue, ahead)
 
     def _bridge(self, home: asyncio.AbstractEventLoop) -> Call:
         async def call(spec: FunctionSpec, data: object, trace: tuple[str, str]) -> None:

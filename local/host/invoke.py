@@ -175,7 +175,8 @@ class Invoker:
     ) -> Any:
         limit = None if self._timeout_s == float("inf") else self._timeout_s
         if spec.is_async:
-            return await asyncio.wait_for(_awaited(spec, arguments), limit)
+            async with asyncio.timeout(limit):  # not `wait_for`, which needs a task of its own on 3.11
+                return await _awaited(spec, arguments)
         pool = self._orchestrators if orchestrator else self._pool
         begun = asyncio.Event()
         loop = asyncio.get_running_loop()

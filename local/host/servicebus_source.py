@@ -14,8 +14,8 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from local.host.messages import Received
 
 IDLE_WAIT_S = 1.0  # a receive call without message returns after this, so that stopping is quick
-BATCH_WAIT_S = 0.02  # once one message is there, others get this long to join it
-SOCKET_TIMEOUT_S = 0.05  # the SDK looks at its deadlines this often; its default of 0.2 s would delay batches
+AT_ONCE_S = 1e-9  # the SDK wants a time above zero; this one is over before it looks, so it takes what is there
+SOCKET_TIMEOUT_S = 0.05  # the SDK looks at its deadlines this often; its default of 0.2 s would delay the stop
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -108,8 +108,8 @@ class ServiceBusSource:
     async def receive(self, limit: int) -> list[Received]:
         """See `Source`."""
         messages = await self._receiver.receive_messages(max_message_count=1, max_wait_time=IDLE_WAIT_S)
-        if messages and limit > 1:
-            messages += await self._receiver.receive_messages(max_message_count=limit - 1, max_wait_time=BATCH_WAIT_S)
+        if messages and limit > 1:  # those that were locked ahead; nothing is asked of the broker
+            messages += await self._receiver.receive_messages(max_message_count=limit - 1, max_wait_time=AT_ONCE_S)
         return [to_received(message) for message in messages]
 
     async def complete(self, message: Received) -> None:

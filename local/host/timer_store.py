@@ -38,6 +38,14 @@ class TimerStatus:
     updated: datetime
 
 
+# A lease that ends later than any given now could was given before the clock was set back: it is over.
+_FREE = "(owner IS NULL OR lease_until<? OR lease_until>?)"
+
+
+def _free(now: datetime, lease_s: float) -> tuple[float, float]:
+    return now.timestamp(), now.timestamp() + 2 * lease_s
+
+
 def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
 
@@ -95,8 +103,8 @@ class TimerStore:
         """Takes an occurrence: true for one host only, and for none while the timer runs anywhere."""
         with self._write() as connection:
             cursor = connection.execute(
-                "UPDATE timers SET owner=?, lease_until=? WHERE name=? AND next=? AND (owner IS NULL OR lease_until<?)",
-                (owner, now.timestamp() + lease_s, name, _iso(due), now.timestamp()),
+                f"UPDATE timers SET owner=?, lease_until=? WHERE name=? AND next=? AND {_FREE}",  # noqa: S608 - fixed
+                (owner, now.timestamp() + lease_s, name, _iso(due), *_free(now, lease_s)),
             )
             return cursor.rowcount == 1
 
@@ -104,8 +112,8 @@ class TimerStore:
         """Takes the timer for a run that no schedule asked for; false while it runs anywhere."""
         with self._write() as connection:
             cursor = connection.execute(
-                "UPDATE timers SET owner=?, lease_until=? WHERE name=? AND (owner IS NULL OR lease_until<?)",
-                (owner, now.timestamp() + lease_s, name, now.timestamp()),
+                f"UPDATE timers SET owner=?, lease_until=? WHERE name=? AND {_FREE}",  # noqa: S608 - fixed
+                (owner, now.timestamp() + lease_s, name, *_free(now, lease_s)),
             )
             return cursor.rowcount == 1
 
@@ -114,6 +122,14 @@ class TimerStore:
         with self._write() as connection:
             connection.execute(
                 "UPDATE timers SET lease_until=? WHERE name=? AND owner=?", (now.timestamp() + lease_s, name, owner)
+            )
+
+    def set_back(self, name: str, due: datetime, sooner: datetime, now: datetime) -> None:
+        """Puts the next occurrence to where a clock that was set back wants it, unless somebody has already."""
+        with self._write() as connection:
+            connection.execute(
+                "UPDATE timers SET next=?, updated=? WHERE name=? AND next=?",
+                (_iso(sooner), _iso(now), name, _iso(due)),
             )
 
     def finish(self, name: str, owner: str, last: datetime, next_due: datetime | None, now: datetime) -> None:

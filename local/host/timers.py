@@ -9,12 +9,13 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from azure.functions.meta import Datum
 
+from local.host.clock import Clock
 from local.host.converters import converter
 from local.host.invoke import InvocationError, Invoker
 from local.host.loader import FunctionSpec
@@ -25,6 +26,7 @@ from local.host.timer_store import TimerStatus, TimerStore
 log = logging.getLogger("local.host.timers")
 LEASE_S = 15.0
 LONGEST_SLEEP_S = 1.0  # clocks get set and laptops sleep: look at the wall clock at least this often
+SET_BACK = timedelta(seconds=10)  # a clock this far behind what was written down was set back
 GRACE_S = 1.0  # a run begun later than this after its time counts as past due
 
 
@@ -79,7 +81,7 @@ class TimerRunner:
         timers: see `timers_of`.
         store: shared with other hosts that run the same app.
         invoker: runs the functions.
-        now: the clock; aware datetimes.
+        clock: whose wall clock the schedules mean.
     """
 
     def __init__(
@@ -87,12 +89,12 @@ class TimerRunner:
         timers: Iterable[Timer],
         store: TimerStore,
         invoker: Invoker,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock | None = None,
     ) -> None:
         self._timers = {timer.spec.name: timer for timer in timers}
         self._store = store
         self._invoker = invoker
-        self._now = now
+        self._now = (clock or Clock()).now
         self._owner = str(uuid.uuid4())
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -153,7 +155,7 @@ class TimerRunner:
                 due = timer.schedule.next_after(now)
                 await asyncio.to_thread(self._store.finish, name, self._owner, status.last or now, due, now)
             return
-        if not await self._wait_until(status.next_due):
+        if not await self._wait_until(timer, status):
             return
         now = self._now()
         if not await asyncio.to_thread(self._store.claim, name, status.next_due, self._owner, now, LEASE_S):
@@ -183,11 +185,19 @@ class TimerRunner:
             await asyncio.sleep(LEASE_S / 3)
             await asyncio.to_thread(self._store.renew, name, self._owner, self._now(), LEASE_S)
 
-    async def _wait_until(self, due: datetime) -> bool:
+    async def _wait_until(self, timer: Timer, status: TimerStatus) -> bool:
+        """Waits for the occurrence; false when the schedule must be read again first."""
         while not self._stopping.is_set():
-            left = (due - self._now()).total_seconds()
+            now = self._now()
+            left = (status.next_due - now).total_seconds()
             if left <= 0:
                 return True
+            if status.updated - now > SET_BACK:
+                # What comes next by the clock as it is now; else nothing would run until it has caught up.
+                sooner = timer.schedule.next_after(now)
+                await asyncio.to_thread(self._store.set_back, timer.spec.name, status.next_due, sooner, now)
+                log.warning("timer %s: the clock was set back, next run at %s", timer.spec.name, sooner.isoformat())
+                return False
             await self._pause(min(left, LONGEST_SLEEP_S))
         return False
 

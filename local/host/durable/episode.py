@@ -83,12 +83,26 @@ def _takes_an_id(task: OpenTask, one: Event) -> bool:
     return task.kind is TaskKind.RETRY_TIMER or (failed and task.retried)
 
 
+def current_time(instance: Instance, now: datetime) -> datetime:
+    """The time as the orchestrator sees it: that of the last episode's begin, which never runs backwards."""
+    for one in reversed(instance.history):
+        if one["EventType"] == Kind.ORCHESTRATOR_STARTED:
+            return moment_of(str(one["Timestamp"]))
+    return now
+
+
 def receive(instance: Instance, chosen: Sequence[Delivery], now: datetime) -> None:
-    """Appends the events to the history and does what the SDK expects of its host before the replay."""
+    """Appends the events to the history and does what the SDK expects of its host before the replay.
+
+    The wall clock may have been set back, or a timer have fired by the other clock: the orchestrator must still find
+    itself later than before, and not before the time of a timer that has fired.
+    """
     instance.status = Status.RUNNING
     if not instance.history:
         instance.history = first_events(instance.name, instance.input, now)
         return
+    fired = [moment_of(str(d.event["FireAt"])) for d in chosen if d.event.get("FireAt")]
+    now = max([now, current_time(instance, now), *fired])
     instance.history.append(event(Kind.ORCHESTRATOR_COMPLETED, now))
     instance.history.append(event(Kind.ORCHESTRATOR_STARTED, now))
     for delivery in chosen:
@@ -108,11 +122,14 @@ def receive(instance: Instance, chosen: Sequence[Delivery], now: datetime) -> No
             _schedule(instance, waiting, now)
         elif task.attempt < task.attempts:
             kind = TaskKind.CHILD if task.of_child else TaskKind.ACTIVITY
-            _schedule(instance, replace(task, kind=kind, attempt=task.attempt + 1, fire_at=""), now)
+            again = replace(task, kind=kind, attempt=task.attempt + 1, fire_at="", after_s=None, reclaim=False)
+            _schedule(instance, again, now)
 
 
 def _schedule(instance: Instance, task: OpenTask, now: datetime) -> int:
     task_id = instance.next_id()
+    if task.fire_at:
+        task.after_s = max((moment_of(task.fire_at) - current_time(instance, now)).total_seconds(), 0.0)
     instance.open[task_id] = task
     if task.kind is TaskKind.ACTIVITY:
         scheduled = event(Kind.TASK_SCHEDULED, now, task_id, Name=task.name, Version=None, Input=task.input)
@@ -201,6 +218,15 @@ def _begin(instance: Instance, kind: ActionType, action: Mapping[str, Any], now:
         task.attempts = int(retry["maxNumberOfAttempts"])
         task.interval_ms = int(retry["firstRetryIntervalInMilliseconds"])
     return _schedule(instance, task, now)
+
+
+def remember(instance: Instance, chosen: Sequence[Delivery]) -> dict[str, Any]:
+    """What a rewind needs, should the episode that begins now fail the instance."""
+    return {
+        "state": instance.state_json(),
+        "history": len(instance.history),
+        "events": [delivery.event for delivery in chosen],
+    }
 
 
 def fail(instance: Instance, message: str) -> None:

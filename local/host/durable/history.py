@@ -33,6 +33,9 @@ class Kind(IntEnum):
     ORCHESTRATOR_STARTED = 12
     ORCHESTRATOR_COMPLETED = 13
     EVENT_RAISED = 15
+    GENERIC = 17
+    SUSPENDED = 19
+    RESUMED = 20
 
 
 class ActionType(IntEnum):

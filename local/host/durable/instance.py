@@ -18,6 +18,7 @@ class Status(StrEnum):
 
     PENDING = "Pending"
     RUNNING = "Running"
+    SUSPENDED = "Suspended"
     COMPLETED = "Completed"
     FAILED = "Failed"
     TERMINATED = "Terminated"
@@ -25,7 +26,10 @@ class Status(StrEnum):
     @property
     def finished(self) -> bool:
         """Nothing will happen to the instance any more."""
-        return self not in (Status.PENDING, Status.RUNNING)
+        return self not in UNFINISHED
+
+
+UNFINISHED = (Status.PENDING, Status.RUNNING, Status.SUSPENDED)
 
 
 class TaskKind(StrEnum):
@@ -52,6 +56,7 @@ class OpenTask:
         child_id: instance id of a child as the orchestrator gave it, None for a generated one.
         of_child: the retried task is a child, not an activity.
         retried: the SDK keeps a retry timer for it, so a failure takes a task id.
+        after_s: how long a timer was to take when it was set; None in rows of before this was kept.
     """
 
     kind: TaskKind
@@ -64,6 +69,8 @@ class OpenTask:
     child_id: str | None = None
     of_child: bool = False
     retried: bool = False
+    after_s: float | None = None
+    reclaim: bool = False
 
 
 @dataclass(slots=True)
@@ -80,7 +87,8 @@ class Instance:
     """One orchestration.
 
     Attributes:
-        execution: raised by continue-as-new; answers to older executions are dropped.
+        execution: raised by continue-as-new and rewind; answers to older executions are dropped. It begins at random,
+            so that an activity which still runs for a purged instance of the same id cannot answer its successor.
         sequence: next task id, equal to the SDK's own counter.
         action_ids: task id of each action seen so far, None for those that have none.
         action_keys: type and name of each, to notice an orchestrator that is not deterministic.
@@ -89,6 +97,8 @@ class Instance:
         raised: how often it was delivered.
         history: events of this execution.
         stored: how many of them the store has.
+        before: what a rewind goes back to, kept when an episode fails: the state before that episode, the length of
+            the history then, and the events of the episode.
     """
 
     instance_id: str
@@ -109,6 +119,7 @@ class Instance:
     raised: dict[str, int] = field(default_factory=dict)
     history: list[Event] = field(default_factory=list)
     stored: int = 0
+    before: dict[str, Any] | None = None
 
     def next_id(self) -> int:
         """Takes the next task id."""
@@ -140,6 +151,7 @@ class Instance:
                 "open": {str(task_id): asdict(task) for task_id, task in self.open.items()},
                 "waits": self.waits,
                 "raised": self.raised,
+                "before": self.before,
             }
         )
 
@@ -157,3 +169,4 @@ class Instance:
         }
         self.waits = state["waits"]
         self.raised = state["raised"]
+        self.before = state.get("before")

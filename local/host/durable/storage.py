@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from local.host.durable.history import Event, iso
-from local.host.durable.instance import Instance, Status
+from local.host.durable.instance import UNFINISHED, Instance, Status
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS instances (
@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS inbox (
 );
 CREATE INDEX IF NOT EXISTS inbox_by_instance ON inbox (id, number);
 """
+_UNFINISHED = f"status IN ({','.join(repr(str(status)) for status in UNFINISHED)})"
 _COLUMNS = "id, name, status, execution, input, output, custom_status, created, updated, state"
 
 
@@ -58,12 +59,17 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which instances a list or purge means; empty fields mean all. Moments are ISO texts as in the table."""
+    """Which instances a list or purge means; empty fields mean all. Moments are ISO texts as in the table.
+
+    Attributes:
+        after: creation and id of the last instance of the page before this one.
+    """
 
     created_from: str = ""
     created_to: str = ""
     statuses: frozenset[str] = frozenset()
     prefix: str = ""
+    after: tuple[str, str] = ("", "")
 
 
 class HubStore:
@@ -84,10 +90,14 @@ class HubStore:
         except BlockingIOError as exc:
             os.close(self._lock)
             raise HubOwnedElsewhere(str(path)) from exc
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error:
+            os.close(self._lock)  # else this very process would be the other one that has it
+            raise
 
     def close(self) -> None:
         """Gives the hub up."""
@@ -104,13 +114,35 @@ class HubStore:
             raise
         self._db.execute("COMMIT")
 
-    def create(self, instance: Instance) -> bool:
-        """Stores a new instance; False when the id is taken, whatever became of its owner."""
+    def create(self, instance: Instance, *, replace_finished: bool = False) -> bool:
+        """Stores a new instance; False when the id is taken by one that runs, or by any that must not be replaced."""
         with self._transaction():
-            if self._db.execute("SELECT 1 FROM instances WHERE id=?", (instance.instance_id,)).fetchone():
-                return False
+            row = self._db.execute("SELECT status FROM instances WHERE id=?", (instance.instance_id,)).fetchone()
+            if row is not None:
+                if not (replace_finished and Status(row[0]).finished):
+                    return False
+                self._delete([(instance.instance_id,)])
             self._write(instance)
         return True
+
+    def put(self, instance: Instance) -> None:
+        """Writes an instance that was loaded without its history, which stays as it is."""
+        with self._transaction():
+            self._write(instance)
+
+    def rewound(self, instance: Instance, inbox: Iterable[Delivery], now: datetime) -> None:
+        """Replaces an instance, its history and its inbox in one transaction."""
+        instance.updated = iso(now)
+        with self._transaction():
+            self._delete([(instance.instance_id,)])
+            self._write(instance)
+            for delivery in inbox:
+                self._insert(delivery)
+        instance.stored = len(instance.history)
+
+    def _delete(self, ids: list[tuple[str]]) -> None:
+        for table in ("instances", "history", "inbox"):
+            self._db.executemany(f"DELETE FROM {table} WHERE id=?", ids)  # noqa: S608 - fixed names only
 
     def load(self, instance_id: str, *, history: bool = True) -> Instance | None:
         """The instance, with its history unless the caller has no use for it."""
@@ -145,14 +177,8 @@ class HubStore:
 
     def _insert(self, delivery: Delivery) -> None:
         self._db.execute(
-            "INSERT INTO inbox (id, execution, event) SELECT id, ?, ? FROM instances WHERE id=? AND status IN (?,?)",
-            (
-                delivery.execution,
-                json.dumps(delivery.event),
-                delivery.instance_id,
-                Status.PENDING,
-                Status.RUNNING,
-            ),
+            f"INSERT INTO inbox (id, execution, event) SELECT id, ?, ? FROM instances WHERE id=? AND {_UNFINISHED}",  # noqa: S608
+            (delivery.execution, json.dumps(delivery.event), delivery.instance_id),
         )
 
     def commit(self, instance: Instance, taken: Iterable[Delivery], now: datetime, to: Delivery | None = None) -> None:
@@ -170,7 +196,7 @@ class HubStore:
                 self._db.execute("DELETE FROM history WHERE id=?", (instance.instance_id,))
             self._write(instance)
             self._db.executemany("DELETE FROM inbox WHERE number=?", [(one.number,) for one in taken])
-            if instance.status.finished:
+            if instance.status.finished and instance.before is None:  # a rewind delivers what is left
                 self._db.execute("DELETE FROM inbox WHERE id=?", (instance.instance_id,))
             if to is not None:
                 self._insert(to)
@@ -199,15 +225,13 @@ class HubStore:
 
     def unfinished(self) -> list[str]:
         """Ids of all instances that still have something to do."""
-        rows = self._db.execute(
-            "SELECT id FROM instances WHERE status IN (?,?) ORDER BY created", (Status.PENDING, Status.RUNNING)
-        )
+        rows = self._db.execute(f"SELECT id FROM instances WHERE {_UNFINISHED} ORDER BY created")  # noqa: S608 - fixed
         return [row[0] for row in rows]
 
     def select(self, chosen: Filter, limit: int = 1000) -> list[Instance]:
         """Instances without their histories, newest first."""
         where, values = self._where(chosen)
-        query = f"SELECT {_COLUMNS} FROM instances WHERE {where} ORDER BY created DESC LIMIT ?"  # noqa: S608 - fixed
+        query = f"SELECT {_COLUMNS} FROM instances WHERE {where} ORDER BY created DESC, id LIMIT ?"  # noqa: S608 - fixed
         rows = self._db.execute(query, [*values, limit]).fetchall()
         return [self._from_row(row) for row in rows]
 
@@ -221,8 +245,7 @@ class HubStore:
                 f"SELECT id FROM instances WHERE {where} AND status IN ({marks})",  # noqa: S608 - fixed fragments only
                 [*values, *finished],
             ).fetchall()
-            for table in ("instances", "history", "inbox"):
-                self._db.executemany(f"DELETE FROM {table} WHERE id=?", ids)  # noqa: S608 - fixed names only
+            self._delete(ids)
         return len(ids)
 
     def purge_one(self, instance_id: str) -> int:
@@ -231,8 +254,7 @@ class HubStore:
             row = self._db.execute("SELECT status FROM instances WHERE id=?", (instance_id,)).fetchone()
             if row is None or not Status(row[0]).finished:
                 return 0
-            for table in ("instances", "history", "inbox"):
-                self._db.execute(f"DELETE FROM {table} WHERE id=?", (instance_id,))  # noqa: S608 - fixed names only
+            self._delete([(instance_id,)])
         return 1
 
     def _where(self, chosen: Filter) -> tuple[str, list[str]]:
@@ -246,6 +268,9 @@ class HubStore:
         if chosen.prefix:
             parts.append("substr(id,1,?)=?")
             values += [str(len(chosen.prefix)), chosen.prefix]
+        if chosen.after != ("", ""):
+            parts.append("(created<? OR (created=? AND id>?))")
+            values += [chosen.after[0], *chosen.after]
         if chosen.statuses:
             parts.append(f"status IN ({','.join('?' * len(chosen.statuses))})")
             values += sorted(chosen.statuses)

@@ -25,6 +25,7 @@ VOTE = "vote"
 CALL_TIMEOUT_S = 10.0
 MAX_LOOKS = 40  # the history is replayed at every step; a fresh one keeps that cheap
 _OVER = ("Completed", "Failed", "Terminated", "Canceled")
+_SUSPENDED = "Suspended"
 
 
 class DurableWaits:
@@ -48,20 +49,35 @@ class DurableWaits:
         status = self._status(approval_id)
         if status in _OVER:
             self._call(self._client.purge_instance_history(approval_id))
-        if status is None or status in _OVER:
+        elif status is not None:
+            return
+        try:
             self._call(self._client.start_new(ORCHESTRATOR, approval_id, {"approval_id": approval_id}))
+        except TransientError:
+            if not self._lives(approval_id):  # somebody else was faster
+                raise
 
     def wake(self, approval_id: str) -> None:
-        """See `shared.ports.waits`."""
+        """See `shared.ports.waits`. One that somebody has suspended is resumed: people have spoken, or time is up."""
         status = self._status(approval_id)
-        if status is not None and status not in _OVER:
+        if status is None or status in _OVER:
+            return
+        try:
+            if status == _SUSPENDED:
+                self._call(self._client.resume(approval_id, "a vote, or the end of its time"))
             self._call(self._client.raise_event(approval_id, VOTE, {}))
+        except TransientError:
+            if self._lives(approval_id):  # else it has ended meanwhile, which is no error (rule D2)
+                raise
 
     def cancel(self, approval_id: str, reason: str) -> None:
         """See `shared.ports.waits`."""
-        status = self._status(approval_id)
-        if status is not None and status not in _OVER:
+        if self._lives(approval_id):
             self._call(self._client.terminate(approval_id, reason))
+
+    def _lives(self, approval_id: str) -> bool:
+        status = self._status(approval_id)
+        return status is not None and status not in _OVER
 
     def _status(self, approval_id: str) -> str | None:
         status = self._call(self._client.get_status(approval_id))
@@ -99,13 +115,15 @@ def orchestrate(
     """Drive the solicitor's steps with Durable's tasks.
 
     Every decision is in the steps; here is only what they mean for Durable. The losing timer is cancelled, because an
-    open one keeps the instance running.
+    open one keeps the instance running. A sleep is measured from the orchestration's own time, which never runs
+    backwards, and not against the clock of whoever looked: a clock set back by hours must not make it hours long.
     """
     approval_id = str((context.get_input() or {}).get("approval_id", context.instance_id))
     retry = df.RetryOptions(first_retry_interval_in_milliseconds=2000, max_number_of_attempts=5)
     steps = flow()
     step: Step | None = next(steps)
-    looks = 0
+    incident_id = ""
+    looks, wait_s = 0, None  # a history of before lengths were told has none to replay
     while step is not None:
         answer: Looked | None = None
         match step:
@@ -114,19 +132,23 @@ def orchestrate(
                 given = {"approval_id": approval_id, "now": context.current_utc_datetime.isoformat()}
                 seen = yield context.call_activity_with_retry(LOOK, retry, given)
                 answer = Looked(bool(seen["decided"]), datetime.fromisoformat(seen["wake_at"]))
+                wait_s, incident_id = seen.get("wait_s"), seen.get("incident_id", "")
                 context.set_custom_status({"looks": looks, "decided": answer.decided})
             case Sleep(until):
                 if looks >= MAX_LOOKS:
                     context.continue_as_new({"approval_id": approval_id})
                     return "continued"
-                wake_at = max(until, context.current_utc_datetime + timedelta(seconds=1))
+                now = context.current_utc_datetime
+                asleep = until - now if wait_s is None else timedelta(seconds=wait_s)
+                wake_at = now + max(asleep, timedelta(seconds=1))
                 timer = context.create_timer(wake_at)
                 vote = context.wait_for_external_event(VOTE)
                 yield context.task_any([vote, timer])
                 if not timer.is_completed:
                     timer.cancel()
             case Enact():
-                yield context.call_activity_with_retry(ENACT, retry, {"approval_id": approval_id})
+                whose = {"approval_id": approval_id, "incident_id": incident_id}
+                yield context.call_activity_with_retry(ENACT, retry, whose)
         try:
             step = steps.send(answer)
         except StopIteration:

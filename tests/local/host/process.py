@@ -31,12 +31,22 @@ def until(probe: Callable[[], T | None], within_s: float = 10.0, what: str = "th
 
 
 class HostProcess:
-    """`python -m local.host` on a free port."""
+    """`python -m local.host` on a free port.
 
-    def __init__(self, app: str, state: Path, *extra: str, **environment: str) -> None:
+    Args:
+        app: folder below `apps`, or an absolute path.
+        state: for databases and logs.
+        extra: arguments of the host.
+        module: what to run instead, with arguments of its own before the host's.
+        environment: variables beside this process's own.
+    """
+
+    def __init__(
+        self, app: str, state: Path, *extra: str, module: tuple[str, ...] = ("local.host",), **environment: str
+    ) -> None:
         self.log = state / "app.log"
         self.errors = state / f"host-{time.monotonic_ns()}.err"
-        command = [sys.executable, "-m", "local.host", "--app", str(APPS / app), "--port", "0"]
+        command = [sys.executable, "-m", *module, "--app", str(APPS / app), "--port", "0"]
         command += ["--durable-db", str(state / "durable.db"), "--timer-db", str(state / "timers.db"), *extra]
         settings = {**os.environ, "TEST_LOG": str(self.log), **environment}
         self._stderr = self.errors.open("wb")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -132,19 +131,20 @@ def test_what_is_missing(host: HostProcess) -> None:
     assert "doesn't exist" in host.http.post("/start/no_such_orchestrator/x").text
 
 
-def test_an_existing_id_is_refused_running_or_finished_until_it_is_purged(host: HostProcess) -> None:
-    chosen = begin(host, "chain", {"text": "x"})
-    ended(host, chosen)
+def test_an_existing_id_is_refused_while_it_runs(host: HostProcess) -> None:
+    chosen = begin(host, "waiting", 60)
     answer = host.http.post(f"/start/chain/{chosen}", json={"text": "y"})
     assert (answer.status_code, "already exists" in answer.text) == (409, True)
+    host.http.post(f"/do/terminate/{chosen}")
+    begin(host, "chain", {"text": "y"}, chosen)
+    assert ended(host, chosen)["output"]["first"] == "Y"
     assert host.http.post(f"/do/purge/{chosen}").text == "1"
     assert status(host, chosen) is None
-    begin(host, "chain", {"text": "y"}, chosen)
 
 
 def test_purge_leaves_what_runs(host: HostProcess) -> None:
     chosen = begin(host, "waiting", 60)
-    assert host.http.post(f"/do/purge/{chosen}").text == "0"
+    assert "412" in host.http.post(f"/do/purge/{chosen}").text
     assert status(host, chosen)["instanceId"] == chosen
     host.http.post(f"/do/terminate/{chosen}")
 
@@ -164,11 +164,11 @@ def test_list_by_prefix_and_webhook_filters(host: HostProcess) -> None:
 
 def test_a_plain_webhook_caller_needs_no_double_encoding(host: HostProcess) -> None:
     chosen = f"webhook-{uuid.uuid4().hex[:8]}"
-    assert host.http.post(f"{RPC}/orchestrators/chain/{chosen}", json={"text": "w"}).json() == {"id": chosen}
+    assert host.http.post(f"{RPC}/orchestrators/chain/{chosen}", json={"text": "w"}).json()["id"] == chosen
     assert ended(host, chosen)["output"]["first"] == "W"
     shown = host.http.get(f"{RPC}/instances/{chosen}?showHistory=true").json()
     assert shown["input"] == {"text": "w"}
-    assert shown["history"][1]["Name"] == "chain"
+    assert shown["historyEvents"][0]["FunctionName"] == "chain"
 
 
 def test_entities_fail_the_orchestration_in_words(host: HostProcess) -> None:
@@ -180,10 +180,6 @@ def test_an_orchestrator_that_is_not_deterministic_is_found_out(host: HostProces
     found = ended(host, begin(host, "random_one"))
     assert found["runtimeStatus"] == "Failed"
     assert "not deterministic" in found["output"]
-
-
-def test_unsupported_operations_say_so(host: HostProcess) -> None:
-    assert host.http.post(f"{RPC}/instances/x/suspend").status_code == 501
 
 
 def test_kill_while_waiting_keeps_the_deadline_and_takes_the_event(start_host: StartHost) -> None:
@@ -227,17 +223,6 @@ def test_sigterm_lets_a_running_activity_end_and_the_next_host_goes_on(start_hos
     second = start_host("durable")
     assert ended(second, chosen)["output"] == "done"
     assert second.lines().count(f"begin {chosen}") == 1
-
-
-def test_a_second_host_runs_without_durable(start_host: StartHost) -> None:
-    owner = start_host("durable")
-    other = start_host("durable")
-    assert owner.http.get("/admin/host/status").json()["durable"] == "owned"
-    assert other.http.get("/admin/host/status").json()["durable"] == "foreign"
-    answer = other.http.post("/start/chain/x", json={"text": "x"})
-    assert (answer.status_code, "another host owns the durable hub" in answer.text) == (409, True)
-    assert other.http.get(f"{RPC}/instances/x").status_code == 503
-    assert json.loads(other.http.get(f"{RPC}/instances/x").text) == "another host owns the durable hub"
 
 
 def test_timestamps_are_utc(host: HostProcess) -> None:
