@@ -65,22 +65,24 @@ class Screen:
                 yield json.loads(line)
 
 
-def demo(data: Path, wait: bool, keep: bool) -> int:
+def demo(data: Path, wait: bool, keep: bool, store: str = "sqlite") -> int:
     """Play the story.
 
     Args:
         data: folder of this demo's own stack; it is emptied first.
         wait: leave the approval to the person at the keyboard.
         keep: leave the stack running until Ctrl-C.
+        store: ``sqlite``, or ``tables`` for Azurite.
 
     Raises:
         StackError: something did not happen in time; the message says what and where to look.
     """
     began = time.monotonic()
     _empty(data)
-    stack = Stack(data, usual=False, load_rps=20)
+    stack = Stack(data, usual=False, load_rps=20, store=store)
     screen = Screen(stack.places.hops, sys.stdout.isatty())
-    screen.say("starting broker, sandbox, shop and host")
+    far = ", Azurite" if store == "tables" else ""
+    screen.say(f"starting broker, sandbox, shop{far} and host")
     stack.up()
     try:
         incident = _story(stack, screen, wait)

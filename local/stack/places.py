@@ -23,6 +23,7 @@ USUAL_PORTS = {
     "shop": 7090,
     "core": 7072,
     "exec": 7073,
+    "tables": 7074,
 }
 # Linux gives 32768 and above to outgoing connections (net.ipv4.ip_local_port_range), others 49152 and above (RFC 6335).
 LOWEST_ANY_PORT, HIGHEST_ANY_PORT = 15_000, 32_000
@@ -33,6 +34,7 @@ SECRET_NAMES = (
     "ARGUS_KEY_ALERTMANAGER",
     "ARGUS_SHOP_DEPLOY_SECRET",
     "ARGUS_SERVICEBUS_KEY",
+    "ARGUS_TABLES_KEY",
     "ARGUS_SANDBOX_TEAMS_SIG",
     "ARGUS_SANDBOX_SERVICENOW_TOKEN",
     "ARGUS_SANDBOX_CONFLUENCE_TOKEN",
@@ -62,8 +64,18 @@ class Places:
 
     @property
     def store(self) -> Path:
-        """The hosts' store."""
+        """The hosts' store, when it is a file."""
         return self.data / "store.db"
+
+    @property
+    def tables(self) -> Path:
+        """Where Azurite keeps its rows."""
+        return self.data / "tables"
+
+    @property
+    def store_kind(self) -> Path:
+        """Which kind of store the folder was begun with."""
+        return self.data / "store-kind"
 
     @property
     def hosts(self) -> Path:

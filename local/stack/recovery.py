@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.adapters.stores.sqlite import SqliteStore
+from shared.ports.store import Store
 from shared.records import incidents
 from shared.records.rows import text
 
@@ -48,7 +48,7 @@ class LifeLine:
             yield (file.fileno(),)
 
 
-def end_leases(store_file: Path) -> int:
+def end_leases(store: Store) -> int:
     """End the leases of invocations that died with their host.
 
     Without this the message of such an invocation would wait for the function time-out and a minute, in the middle of
@@ -57,20 +57,14 @@ def end_leases(store_file: Path) -> int:
     Returns:
         How many there were.
     """
-    if not store_file.exists():
-        return 0
-    store = SqliteStore(store_file)
-    try:
-        ended, now = 0, datetime.now(UTC)
-        for incident_id, _, _, _ in incidents.pending(store):
-            for row in list(incidents.rows(store, incident_id, incidents.INTENT)):
-                event_id = row.key.removeprefix(incidents.INTENT)
-                intent = incidents.intent_of(store, incident_id, event_id)
-                if intent is None or intent.state != "started" or intent.lease_until <= now:
-                    continue
-                owner = text(row.values, "owner")
-                incidents.write_intent(store, incident_id, event_id, owner, now, "unknown", intent.etag)
-                ended += 1
-        return ended
-    finally:
-        store.close()
+    ended, now = 0, datetime.now(UTC)
+    for incident_id, _, _, _ in incidents.pending(store):
+        for row in list(incidents.rows(store, incident_id, incidents.INTENT)):
+            event_id = row.key.removeprefix(incidents.INTENT)
+            intent = incidents.intent_of(store, incident_id, event_id)
+            if intent is None or intent.state != "started" or intent.lease_until <= now:
+                continue
+            owner = text(row.values, "owner")
+            incidents.write_intent(store, incident_id, event_id, owner, now, "unknown", intent.etag)
+            ended += 1
+    return ended

@@ -9,18 +9,30 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from local.stack.places import ROOT, Places, StackError, choose_ports, load_secrets, read_up_file, write_private
+from local.stack import azurite, opening
+from local.stack.places import (
+    ROOT,
+    SECRET_NAMES,
+    Places,
+    StackError,
+    choose_ports,
+    load_secrets,
+    read_up_file,
+    write_private,
+)
 from local.stack.processes import Child, alive, start, wait_gone
-from local.stack.recovery import LifeLine, end_leases
+from local.stack.recovery import LifeLine
 from shared.model.pipeline import Queue
 
 LOCK_WAIT_S = 20.0
 ORPHAN_WAIT_S = 5.0
 HOSTS_WAIT_S = 10.0  # a host without its parent drains for 8 s
+FAR_SIDES_OWN = {name for name in SECRET_NAMES if name.startswith("ARGUS_SANDBOX_")} | {azurite.KEY}
 ROLES = {"host": "edge,core,exec", "edge": "edge", "core": "core", "exec": "exec"}
 
 
@@ -32,6 +44,8 @@ class Stack:
         usual: prefer the documented ports.
         apps: 1 runs everything in one host; 3 runs edge, core and exec apart.
         load_rps: requests a second that the load generator sends to the shop.
+        store: ``sqlite`` keeps rows in a file, ``tables`` in Azurite.
+        modules: what runs a process instead of its own module, by its name; a benchmark wraps them so.
     """
 
     data: Path
@@ -39,6 +53,8 @@ class Stack:
     apps: int = 1
     load_rps: int = 5
     config: Path = ROOT / "config" / "argus.yaml"
+    modules: Mapping[str, str] = field(default_factory=dict)
+    store: str = "sqlite"
     places: Places = field(init=False)
     ports: dict[str, int] = field(init=False, default_factory=dict)
     secrets: dict[str, str] = field(init=False, default_factory=dict)
@@ -73,7 +89,8 @@ class Stack:
 
     def _start(self) -> None:
         self._bury_orphans()
-        self._end_leases(HOSTS_WAIT_S)
+        opening.keep_kind(self.places, self.store)
+        hosts_gone = self._hosts_gone(HOSTS_WAIT_S)
         self.ports = choose_ports(self.places, self.usual)
         self.secrets = load_secrets(self.places)
         environ = self.environ()
@@ -83,6 +100,8 @@ class Stack:
         self._start_far_sides(environ, queues)
         for child in self.children:
             child.wait_ready()
+        if hosts_gone:
+            self._end_leases()
         self._start_hosts(environ)
         for child in self.children:
             child.wait_ready()
@@ -95,12 +114,18 @@ class Stack:
         broker += ["--db", str(data / "broker.db"), "--queues", str(queues)]
         sandbox = ["--port", str(self.ports["sandbox"]), "--db", str(data / "sandbox.db")]
         shop = ["--port", str(self.ports["shop"]), "--data", str(data / "shop")]
-        for name, module, arguments, ready in (
+        processes = [
             ("broker", "local.servicebus", broker, f"{self.url('stats')}/healthz"),
             ("sandbox", "local.sandbox", sandbox, f"{self.url('sandbox')}/"),
             ("shop", "local.demo.shop", shop, f"{self.url('shop')}/healthz"),
-        ):
-            self.children.append(start(name, module, arguments, environ, ROOT, logs, ready))
+        ]
+        if self.store == "tables":
+            azurite.install(lambda said: print(said, flush=True))
+            tables = ["--port", str(self.ports["tables"]), "--location", str(self.places.tables)]
+            processes.append(("tables", "local.stack.azurite", tables, f"{self.url('tables')}/"))
+        for name, module, arguments, ready in processes:
+            runs = self.modules.get(name, module)
+            self.children.append(start(name, runs, arguments, environ, ROOT, logs, ready))
 
     def _start_hosts(self, environ: dict[str, str]) -> None:
         names = {"host": "http"} if self.apps == 1 else {"edge": "http", "core": "core", "exec": "exec"}
@@ -112,9 +137,8 @@ class Stack:
                 arguments += ["--durable-db", str(self.places.data / "durable.db")]
             own = {**environ, "ARGUS_ROLES": ROLES[name]}
             ready = f"{self.url(port)}/admin/host/status"
-            self.children.append(
-                start(name, "local.host", arguments, own, ROOT, self.places.logs, ready, LifeLine(self.places.hosts))
-            )
+            runs, line = self.modules.get(name, "local.host"), LifeLine(self.places.hosts)
+            self.children.append(start(name, runs, arguments, own, ROOT, self.places.logs, ready, line))
 
     def _start_load(self, environ: dict[str, str]) -> None:
         arguments = ["--url", self.url("shop"), "--rps", str(self.load_rps), "--seed", "7"]
@@ -131,12 +155,12 @@ class Stack:
         sandbox, data = self.url("sandbox"), self.places.data
         port, key = self.ports["servicebus"], self.secrets["ARGUS_SERVICEBUS_KEY"]
         return {
-            **{name: value for name, value in self.secrets.items() if not name.startswith("ARGUS_SANDBOX_")},
+            **{name: value for name, value in self.secrets.items() if name not in FAR_SIDES_OWN},
             "ServiceBusConnection": servicebus_connection(port, key),
             "ARGUS_CONFIG": str(self.config),
             "ARGUS_PORTAL_URL": self.url("http"),
             "ARGUS_SHOP_URL": self.url("shop"),
-            "ARGUS_STORE": str(self.places.store),
+            **opening.settings(self.places, self.store, self.ports["tables"], self.secrets[azurite.KEY]),
             "ARGUS_HEADS": str(data / "heads.jsonl"),
             "ARGUS_HOP_LOG": str(self.places.hops),
             "ARGUS_KNOWLEDGE_REPO": str(data / "knowledge"),
@@ -148,6 +172,9 @@ class Stack:
             "ARGUS_TASK_HUB": "argus",
             "ARGUS_POLL_SCHEDULE": "*/2 * * * * *",
             "ARGUS_SWEEP_SCHEDULE": "*/5 * * * * *",
+            "ARGUS_BRAKE_SCHEDULE": "*/2 * * * * *",
+            "ARGUS_DEAD_LETTER_SCHEDULE": "*/10 * * * * *",
+            "ARGUS_ANCHOR_SCHEDULE": "*/10 * * * * *",
         }
 
     def _write_up_file(self) -> None:
@@ -174,8 +201,8 @@ class Stack:
 
     def revive(self, dead: Child) -> None:
         """Start a process again that ended; what it kept is still there."""
-        if dead.name in ROLES:
-            self._end_leases(0)
+        if dead.name in ROLES and self._hosts_gone(0):
+            self._end_leases()
         successor = dead.again()
         self.children[self.children.index(dead)] = successor
         successor.wait_ready()
@@ -211,10 +238,13 @@ class Stack:
             self._lock = lock
             return
 
-    def _end_leases(self, wait_s: float) -> None:
-        """What dead hosts were in the middle of need not wait for its lease, when it is sure that they are dead."""
-        if LifeLine(self.places.hosts).all_gone(wait_s):
-            end_leases(self.places.store)
+    def _hosts_gone(self, wait_s: float) -> bool:
+        return LifeLine(self.places.hosts).all_gone(wait_s)
+
+    def _end_leases(self) -> None:
+        """What dead hosts were in the middle of need not wait for its lease; call it when they are dead for sure."""
+        if self.store != "sqlite" or self.places.store.exists():  # a first start has none, and is not held up
+            opening.end_leases_of(self.config, {**self.environ(), **self.settings()})
 
     def _bury_orphans(self) -> None:
         pids = self._pids()

@@ -65,10 +65,12 @@ class TestOpenStore:
     @pytest.mark.parametrize(
         ("store", "told"),
         [
-            ({"kind": "tables"}, "store.kind: no such store; known here: sqlite"),
+            ({"kind": "postgres"}, "store.kind: no such store; known here: sqlite, tables"),
+            ({"kind": "tables"}, "store.settings: exactly one of connection and endpoint is needed"),
             ({"settings": {"busy_s": 0}}, "store.settings.busy_s: must be more than 0"),
             ({"settings": {"path": "${NOWHERE}"}}, "store.settings.path: the environment variable NOWHERE is not set"),
-            ({"kinds": "sqlite"}, 'store.kinds: unknown setting; did you mean "kind"?'),
+            ({"kinde": "sqlite"}, 'store.kinde: unknown setting; did you mean "kind"?'),
+            ({"kinds": "sqlite"}, "store.kinds: settings were expected"),
             ("sqlite", "store: settings were expected"),
             ({"settings": 7}, "store.settings: settings were expected"),
         ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.registry import Surroundings
 from shared.adapters.stores import STORES
 from shared.model.errors import PermanentError
 from shared.ports.store import (
@@ -27,30 +26,24 @@ from shared.ports.store import (
     Table,
     Upsert,
 )
+from tests.adapters.stores import places
 
 T = Table.INCIDENTS
-SETTINGS: Mapping[str, dict[str, Any]] = {"sqlite": {"path": "store.db"}}
-
-
-def open_store(name: str, root: Path) -> Store:
-    adapter = STORES[name]
-    return adapter.build(name, adapter.config.model_validate(SETTINGS[name]), Surroundings(root=root))
 
 
 @pytest.fixture(params=sorted(STORES))
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     """Opens the same store again and again, as several processes would."""
     opened: list[Store] = []
+    with places.place(request.param, tmp_path) as settings:
 
-    def open_one() -> Store:
-        opened.append(open_store(request.param, tmp_path))
-        return opened[-1]
+        def open_one() -> Store:
+            opened.append(places.opened(request.param, settings))
+            return opened[-1]
 
-    yield open_one
-    for one in opened:
-        close = getattr(one, "close", None)
-        if close:
-            close()
+        yield open_one
+        for one in opened:
+            places.close(one)
 
 
 @pytest.fixture
@@ -75,7 +68,7 @@ def keys(rows: Store, partition: str, **bounds: Any) -> list[str]:
 
 
 def test_every_registered_store_is_held_to_the_contract() -> None:
-    assert set(SETTINGS) == set(STORES)
+    assert set(places.KNOWN) == set(STORES)
 
 
 def test_a_row_comes_back_with_every_type_it_was_written_with(rows: Store) -> None:
@@ -193,12 +186,31 @@ def test_a_hundred_rows_change_together_or_not_at_all(rows: Store) -> None:
         pytest.param([Upsert(str(n), {}) for n in range(101)], id="more-than-100"),
         pytest.param([Upsert("k", {}), Upsert("other", {}), Delete("k", None)], id="a-row-twice"),
         pytest.param([Upsert(str(n), {"a": "x" * 30_000}) for n in range(99)], id="more-than-4-MiB"),
+        pytest.param([Upsert(str(n), {"a": "ä" * 30_000}) for n in range(30)], id="more-than-4-MiB-as-JSON"),
+        pytest.param([Upsert(str(n), {"a": b"x" * 65_000}) for n in range(50)], id="more-than-4-MiB-as-base64"),
     ],
 )
 def test_a_transaction_no_store_can_do_is_refused_whole(rows: Store, operations: list[Operation]) -> None:
     with pytest.raises(PermanentError):
         rows.transact(T, "p", operations)
     assert rows.query(T, "p").rows == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        pytest.param("x" * 32_000, 60, id="ascii"),
+        pytest.param("ä" * 32_000, 20, id="accents"),
+        pytest.param("\n" * 32_000, 60, id="line-feeds"),
+        pytest.param("😀" * 16_000, 20, id="emoji"),
+        pytest.param(b"x" * 65_000, 45, id="bytes"),
+    ],
+)
+def test_a_transaction_just_below_the_limit_is_taken_whatever_is_in_it(
+    rows: Store, text: str | bytes, count: int
+) -> None:
+    rows.transact(T, "p", [Upsert(f"'{n}", {"a": text}) for n in range(count)])
+    assert len(rows.query(T, "p", limit=count).rows) == count
 
 
 @pytest.mark.parametrize(
@@ -323,12 +335,12 @@ def test_one_of_many_threads_creates_and_none_loses_a_count(opener: Callable[[],
     assert existing(stores[0], "p", "counter").values["n"] == 200
 
 
-def add_one(rows: Store) -> None:
+def add_one(rows: Store, table: Table = T) -> None:
     while True:
-        row = rows.get(T, "p", "counter")
+        row = rows.get(table, "p", "counter")
         assert row is not None
         with suppress(Conflict):
-            rows.write(T, "p", Replace("counter", {"n": int(str(row.values["n"])) + 1}, row.etag))
+            rows.write(table, "p", Replace("counter", {"n": int(str(row.values["n"])) + 1}, row.etag))
             return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from shared.adapters.stores import STORES
 from shared.ports.store import Conflict, ConflictKind, Delete, Insert, Operation, Replace, Store, Upsert
-from tests.contracts.test_store import T, open_store
+from tests.adapters.stores import places
+from tests.contracts.test_store import T
 
 _VALUES = st.dictionaries(
     st.sampled_from(["a", "b", "c"]),
@@ -65,27 +67,42 @@ class Model:
         return None
 
 
-@pytest.mark.parametrize("name", sorted(STORES))
+def holds(name: str, root: Path, steps: list[list[Operation]]) -> None:
+    with places.place(name, root) as where:
+        rows, model = places.opened(name, where), Model()
+        for step in steps:
+            expected = model.transact(step)
+            try:
+                rows.transact(T, "p", [with_etag(rows, operation) for operation in step])
+                refused = None
+            except Conflict as conflict:
+                refused = conflict.row_key, conflict.kind
+            assert refused == expected
+            found = {row.key: row.values for row in rows.query(T, "p").rows}
+            assert found == model.rows
+            assert list(found) == sorted(found, key=lambda key: key.encode("utf-16-be"))
+        places.close(rows)
+
+
 @settings(max_examples=60, deadline=None)
 @given(steps=st.lists(_OPERATIONS, min_size=1, max_size=8))
-def test_it_behaves_like_a_dictionary(
-    name: str, tmp_path_factory: pytest.TempPathFactory, steps: list[list[Operation]]
+def test_sqlite_behaves_like_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[list[Operation]]
 ) -> None:
-    rows, model = open_store(name, tmp_path_factory.mktemp("model")), Model()
-    for step in steps:
-        expected = model.transact(step)
-        try:
-            rows.transact(T, "p", [with_etag(rows, operation) for operation in step])
-            refused = None
-        except Conflict as conflict:
-            refused = conflict.row_key, conflict.kind
-        assert refused == expected
-        found = {row.key: row.values for row in rows.query(T, "p").rows}
-        assert found == model.rows
-        assert list(found) == sorted(found, key=lambda key: key.encode("utf-16-be"))
-    close = getattr(rows, "close", None)
-    if close:
-        close()
+    holds("sqlite", tmp_path_factory.mktemp("model"), steps)
+
+
+@settings(max_examples=60 if places.REAL_TABLES else 20, deadline=None)
+@given(steps=st.lists(_OPERATIONS, min_size=1, max_size=8))
+def test_tables_behaves_like_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[list[Operation]]
+) -> None:
+    holds("tables", tmp_path_factory.mktemp("model"), steps)
+
+
+def test_every_registered_store_is_held_to_the_model() -> None:
+    tested = {name.split("_")[1] for name in globals() if name.endswith("_behaves_like_a_dictionary")}
+    assert tested == set(STORES)
 
 
 def with_etag(rows: Store, operation: Operation) -> Operation:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from shared.adapters.registry import Adapter
 from shared.adapters.stores import sqlite
+from shared.adapters.stores.tables import store as tables
 from shared.ports.store import Store
 
-STORES: Mapping[str, Adapter[Store]] = {"sqlite": sqlite.ADAPTER}
+STORES: Mapping[str, Adapter[Store]] = {"sqlite": sqlite.ADAPTER, "tables": tables.ADAPTER}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 from pydantic import Field
 
 from shared.adapters.registry import Adapter, Surroundings
@@ -49,6 +51,12 @@ _UPSERT = (
     "INSERT INTO rows (tbl, part, key, etag, doc) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (tbl, part, key) DO UPDATE SET etag = excluded.etag, doc = excluded.doc"
 )
+_INSERT = "INSERT OR IGNORE INTO rows (tbl, part, key, etag, doc) VALUES (?, ?, ?, ?, ?)"
+_SEEN = "SELECT 1 FROM rows WHERE tbl = ? AND part = ? AND key = ?"
+_UPDATE = "UPDATE rows SET etag = ?, doc = ? WHERE tbl = ? AND part = ? AND key = ?"
+_UPDATE_SAME = _UPDATE + " AND etag = ?"
+_DELETE = "DELETE FROM rows WHERE tbl = ? AND part = ? AND key = ?"
+_DELETE_SAME = _DELETE + " AND etag = ?"
 # Hops from one partition to the next through the primary key instead of reading every row.
 _PARTITIONS = (
     "WITH RECURSIVE p (part) AS (SELECT min(part) FROM rows WHERE tbl = ?1 UNION ALL"
@@ -101,9 +109,9 @@ class SqliteStore:
         """See the port."""
         return self._commit(table, partition, (operation,))[0]
 
-    def transact(self, table: Table, partition: str, operations: Sequence[Operation]) -> None:
+    def transact(self, table: Table, partition: str, operations: Sequence[Operation]) -> Sequence[str]:
         """See the port."""
-        self._commit(table, partition, operations)
+        return self._commit(table, partition, operations)
 
     def query(self, table: Table, partition: str, start: str = "", below: str = "\uffff", limit: int = 1000) -> Page:
         """See the port."""
@@ -163,8 +171,12 @@ class SqliteStore:
             db = self._idle.pop() if self._idle else None
         try:
             db = db or self._open()
-            db.execute(f"PRAGMA busy_timeout = {int(1000 * (self._busy_s if wait_s is None else wait_s))}")
-            yield db
+            if wait_s is None or wait_s >= self._busy_s / 2:
+                yield db  # a writer that had to wait for others here does not wait all of it again
+            else:
+                db.execute(f"PRAGMA busy_timeout = {int(1000 * wait_s)}")
+                yield db
+                db.execute(f"PRAGMA busy_timeout = {int(1000 * self._busy_s)}")
         except sqlite3.Error as exc:
             if db is not None:
                 db.close()
@@ -209,20 +221,30 @@ class SqliteStore:
 
 def _apply(db: sqlite3.Connection, where: tuple[str, bytes, bytes], operation: Operation, doc: bytes) -> str:
     """Do one operation inside the open transaction, or raise the `Conflict` it meets."""
-    found = db.execute("SELECT etag FROM rows WHERE tbl = ? AND part = ? AND key = ?", where).fetchone()
-    if isinstance(operation, Insert) and found is not None:
-        raise Conflict(operation.key, ConflictKind.EXISTS)
-    if isinstance(operation, Replace | Delete):
-        if found is None:
-            raise Conflict(operation.key, ConflictKind.MISSING)
-        if operation.etag is not None and operation.etag != found[0]:
-            raise Conflict(operation.key, ConflictKind.CHANGED)
-    if isinstance(operation, Delete):
-        db.execute("DELETE FROM rows WHERE tbl = ? AND part = ? AND key = ?", where)
-        return ""
-    etag = uuid.uuid4().hex
-    db.execute(_UPSERT, (*where, etag, doc))
+    etag = "" if isinstance(operation, Delete) else uuid.uuid4().hex
+    match operation:
+        case Insert():
+            if not db.execute(_INSERT, (*where, etag, doc)).rowcount:
+                raise Conflict(operation.key, ConflictKind.EXISTS)
+        case Replace(etag=None):
+            if not db.execute(_UPDATE, (etag, doc, *where)).rowcount:
+                raise Conflict(operation.key, ConflictKind.MISSING)
+        case Replace(etag=str(expected)):
+            if not db.execute(_UPDATE_SAME, (etag, doc, *where, expected)).rowcount:
+                raise Conflict(operation.key, _why_not(db, where))
+        case Delete(etag=None):
+            if not db.execute(_DELETE, where).rowcount:
+                raise Conflict(operation.key, ConflictKind.MISSING)
+        case Delete(etag=str(expected)):
+            if not db.execute(_DELETE_SAME, (*where, expected)).rowcount:
+                raise Conflict(operation.key, _why_not(db, where))
+        case _:
+            db.execute(_UPSERT, (*where, etag, doc))
     return etag
+
+
+def _why_not(db: sqlite3.Connection, where: tuple[str, bytes, bytes]) -> ConflictKind:
+    return ConflictKind.MISSING if db.execute(_SEEN, where).fetchone() is None else ConflictKind.CHANGED
 
 
 def _blob(key: str) -> bytes:
@@ -234,11 +256,17 @@ def _text(key: bytes) -> str:
 
 
 def _encode(values: Properties) -> bytes:
-    return json.dumps({name: _tagged(value) for name, value in values.items()}, ensure_ascii=False).encode()
+    tagged = {name: _tagged(value) for name, value in values.items()}
+    if any(type(value) is float and not math.isfinite(value) for value in values.values()):
+        return json.dumps(tagged, ensure_ascii=False).encode()  # orjson would write null
+    return orjson.dumps(tagged)
 
 
 def _tagged(value: Value) -> Any:
     """JSON keeps text, numbers and truth apart by itself; the two other types become a one-entry object."""
+    kind = type(value)
+    if kind is str or kind is int:
+        return value
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, datetime):

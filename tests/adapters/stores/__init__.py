@@ -1,0 +1,1 @@
+"""The stores, and a strict stand-in for the Table service."""
