@@ -6,7 +6,6 @@ In: a seed. Out: what is wrong, as sentences; none is what a good night looks li
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -17,66 +16,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from local.demo.operator import azure_alert, get_json
+from benchmarks.aftermath import left_undone, quarantine_problems, queue_problems, repeated_notes, tracebacks
+from benchmarks.alerts import Planned
+from local.demo.operator import get_json
 from shared.adapters.stores.sqlite import SqliteStore
-from shared.records import groups, incidents, payloads
+from shared.records import groups
 from tests.local.stack.driver import RunningStack
 
 LANES = 4
-BEGAN = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
 EVERYTHING = "everything"  # a power cut
 VICTIMS = ("host", "host", "host", "broker", "broker", "sandbox", "shop", "supervisor", EVERYTHING)
 VICTIMS_OF_THREE = ("edge", "core", "core", "exec", "broker", "sandbox", EVERYTHING)
 KILLS = 5
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One alert: what it is, how often it fires, and whether it ends."""
-
-    source: str
-    service: str
-    name: str
-    severity: int
-    firings: int
-    ends: bool
-
-    def body(self, number: int) -> bytes:
-        """The webhook of one firing; the number after the last firing is the resolve."""
-        resolved = number == self.firings
-        text = f"said for the {number + 1}. time"
-        return self._azure(resolved, text) if self.source == "azure_monitor" else self._alertmanager(resolved, text)
-
-    def _azure(self, resolved: bool, text: str) -> bytes:
-        body = json.loads(azure_alert(BEGAN))
-        resource = f"/subscriptions/0/resourceGroups/rg/providers/Microsoft.Web/sites/{self.service}"
-        body["data"]["essentials"] |= {
-            "alertId": f"/subscriptions/0/providers/Microsoft.AlertsManagement/alerts/{self.name}",
-            "originAlertId": self.name,
-            "alertRule": self.name,
-            "severity": f"Sev{self.severity}",
-            "monitorCondition": "Resolved" if resolved else "Fired",
-            "alertTargetIDs": [resource],
-            "configurationItems": [self.service],
-            "description": text,
-            **({"resolvedDateTime": (BEGAN + timedelta(minutes=20)).isoformat()} if resolved else {}),
-        }
-        return json.dumps(body).encode()
-
-    def _alertmanager(self, resolved: bool, text: str) -> bytes:
-        ended = BEGAN + timedelta(minutes=20)
-        alert = {
-            "status": "resolved" if resolved else "firing",
-            "labels": {"alertname": self.name, "service": self.service, "severity": f"sev{self.severity}"},
-            "annotations": {"summary": text},
-            "startsAt": BEGAN.isoformat(),
-            "endsAt": ended.isoformat() if resolved else "0001-01-01T00:00:00Z",
-        }
-        return json.dumps({"version": "4", "status": alert["status"], "alerts": [alert]}).encode()
 
 
 def plan(rng: random.Random, services: int, alerts: int) -> list[Planned]:
@@ -168,7 +122,7 @@ class Storm:
             *self._alert_problems(found),
             *self._incident_problems(found),
             *self._ticket_problems(found),
-            *self._queue_problems(),
+            *queue_problems(self.stack.up["stats"]),
             *self._store_problems(found),
         ]
 
@@ -211,29 +165,14 @@ class Storm:
         for correlation in opened:
             yield f"ticket without an incident: {correlation}"
         for ticket in tickets:
-            for text, times in Counter(entry["value"] for entry in ticket.get("journal", [])).items():
-                if times > 1:
-                    yield f"ticket {ticket['number']} has the note {text[:60]!r} {times} times"
-
-    def _queue_problems(self) -> Iterator[str]:
-        for queue in get_json(self.stack.up["stats"] + "/queues"):
-            for kind in ("active", "locked", "dead_letter"):
-                if queue.get(kind):
-                    yield f"queue {queue['name']}: {queue[kind]} {kind}"
-            if queue["name"] == "quarantine" and any(queue.get(kind) for kind in ("active", "scheduled")):
-                yield "something is in quarantine"
+            yield from repeated_notes(ticket)
 
     def _store_problems(self, found: list[dict[str, Any]]) -> Iterator[str]:
         store = SqliteStore(self.stack.data / "store.db")
         try:
-            for entry in payloads.quarantined(store, datetime.now(UTC)):
-                yield f"quarantined from {entry.origin}: {entry.message}"
+            yield from quarantine_problems(store)
             for one in found:
-                left = [event.type for event, _, _ in incidents.outbox(store, one["id"])]
-                if left:
-                    yield f"outbox of {one['service']}: {', '.join(left)}"
-                if incidents.held(store, one["id"]):
-                    yield f"something is held for {one['service']}"
+                yield from left_undone(store, one["id"], one["service"])
                 group = groups.state_of(store, one["group_key"])
                 newest = group is not None and group.generation == one["generation"]
                 if one["state"] == "closed" and group and newest and group.state is not groups.Claim.CLOSED:
@@ -247,18 +186,6 @@ class Storm:
         wrong = [] if verified.returncode == 0 else [f"audit verify: {verified.stdout}{verified.stderr}"]
         logs = [*(self.stack.data / "logs").glob("*.log"), self.stack.data.parent / "up.log"]
         return wrong + [f"{log.name}: {text}" for log in logs for text in tracebacks(log)]
-
-
-def tracebacks(log: Path) -> list[str]:
-    """Every traceback in a log by its last two lines; a bus or store that is away is what a kill looks like."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = []
-    for start, line in enumerate(lines):
-        if "Traceback (most recent call last)" in line:
-            end = next((i for i in range(start + 1, len(lines)) if not lines[i].startswith((" ", "\t"))), start)
-            if not lines[end].startswith("shared.model.errors.TransientError: "):
-                found.append(" ".join(part.strip() for part in (line, lines[end - 1], lines[end])))
-    return found
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ def test_H2_leases_of_dead_hosts_end_at_once_and_their_effects_stay_unclear(tmp_
     _intent(store, "in-the-middle", "started", timedelta(minutes=3))
     _intent(store, "given-back", "not_sent", timedelta(0))
     _intent(store, "long-ago", "started", timedelta(minutes=-1))
-    assert end_leases(tmp_path / "store.db") == 1
+    assert end_leases(store) == 1
     ended = incidents.intent_of(store, "incident-1", "in-the-middle")
     assert ended is not None
     assert (ended.state, ended.owner) == ("unknown", "owner of in-the-middle"), "who takes it over asks the far side"
@@ -33,13 +33,8 @@ def test_H2_leases_of_dead_hosts_end_at_once_and_their_effects_stay_unclear(tmp_
     kept = incidents.intent_of(store, "incident-1", "given-back")
     assert kept is not None
     assert kept.state == "not_sent"
-    assert end_leases(tmp_path / "store.db") == 0
+    assert end_leases(store) == 0
     store.close()
-
-
-def test_a_stack_that_has_no_store_yet_has_no_leases(tmp_path: Path) -> None:
-    assert end_leases(tmp_path / "store.db") == 0
-    assert not (tmp_path / "store.db").exists()
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])

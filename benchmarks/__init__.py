@@ -1,0 +1,1 @@
+"""What ARGUS promises in numbers, measured on the running stack: `python -m benchmarks`."""

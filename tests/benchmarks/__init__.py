@@ -1,0 +1,1 @@
+"""Tests: what measures the promises of ARGUS must itself find what breaks them."""

@@ -1,0 +1,1 @@
+"""`python -m benchmarks cost`: what one incident costs."""

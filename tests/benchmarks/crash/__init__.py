@@ -1,0 +1,1 @@
+"""Tests: the crash harness."""

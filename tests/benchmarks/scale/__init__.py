@@ -1,0 +1,1 @@
+"""`python -m benchmarks scale`: what gives first."""
