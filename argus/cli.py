@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from argus import auditing, operating, people, reading, sending
+from argus import held, operating, people, quarantine, reading, sending, store_commands, storm
 from argus.client import Client
 from argus.tables import Paper
 from argus.target import Trouble, find
@@ -24,7 +24,11 @@ EXAMPLES = """examples:
   python -m argus ack 7d3c2a --as olga             I have seen it
   python -m argus approve 7d3c2a --as olga         approve the plan it waits for
   python -m argus send azure_monitor --sample      try it: a sample alert
+  python -m argus quarantine                       what could not be worked off, and why
+  python -m argus brake                            the storm brake: on or off, and who waits
   python -m argus audit verify                     is the audit trail whole?
+  python -m argus purge --dry-run                  what has been kept for long enough
+  python -m argus backup argus.jsonl.gz            the whole store in one file
 
 exit codes: 0 ok, 1 not ok, 2 wrong usage.
 Without --url the stack is found through .argus/up.json here or in a folder above, or through the
@@ -60,10 +64,11 @@ def parser() -> argparse.ArgumentParser:
     queues = command("queues", "what waits on the queues of a local stack", "queues")
     queues.add_argument("--json", action="store_true", help="as JSON")
     command("status", "is everything up, what is open", "status")
-    audit = command("audit", "walk the hash chains of the audit trail in the store itself", "audit verify")
-    audit.add_argument("what", choices=("verify", "show"), help="verify chains, or show one")
-    audit.add_argument("id", nargs="?", default="", help="incident id, its beginning, or system-YYYYMMDD")
-    audit.add_argument("--config", help="configuration that names the store (or ARGUS_CONFIG)")
+    kept = command("quarantine", "what could not be worked off, and why: list, show, replay, drop", "quarantine")
+    quarantine.add(kept, where)
+    held.add(command)
+    storm.add(command)
+    store_commands.add(command)
     return whole
 
 
@@ -72,8 +77,7 @@ def _reading(command: Any) -> None:
     listing.add_argument("--all", action="store_true", help="closed ones too")
     listing.add_argument("--service", default="", help="only this service")
     alerts = command("alerts", "list alerts, and why they did or did not open an incident", "alerts")
-    kept = command("quarantine", "list what could not be worked off, and why", "quarantine")
-    for listed in (listing, alerts, kept):
+    for listed in (listing, alerts):
         listed.add_argument("--json", action="store_true", help="as JSON")
         listed.add_argument("--limit", type=int, default=100, help="most lines (default: 100)")
     show = command("show", "show one incident with its timeline", "show 7d3c2a10")
@@ -106,7 +110,9 @@ def _acting(command: Any) -> None:
 ONLINE = {
     "incidents": reading.incidents,
     "alerts": reading.alerts,
-    "quarantine": reading.quarantine,
+    "brake": storm.run,
+    "held": held.show,
+    "release": held.release,
     "show": reading.show,
     "ack": people.acknowledge,
     "assign": people.assign,
@@ -150,14 +156,16 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None, sta
 
 
 def _run(args: argparse.Namespace, paper: Paper, environ: Mapping[str, str], start: Path) -> int:
-    if args.command == "audit":
-        run = auditing.verify if args.what == "verify" else auditing.show
+    run = store_commands.runner(args)
+    if run is not None:
         return run(args, paper, environ, start)
     target = find(getattr(args, "url", None), getattr(args, "key", None), environ, start)
     client = Client(target)
     try:
         if args.command == "queues":
             return operating.queues(client, target, args, paper)
+        if args.command == "quarantine":
+            return quarantine.run(client, target, args, paper)
         if args.command == "status":
             return operating.status(client, target, args, paper)
         return ONLINE[args.command](client, args, paper)

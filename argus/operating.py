@@ -13,6 +13,7 @@ from typing import Any
 from argus.client import Client
 from argus.tables import Paper
 from argus.target import Target, Trouble
+from argus.watching import itself
 from shared.portal.words import span
 
 
@@ -63,7 +64,11 @@ def status(client: Client, target: Target, args: Namespace, paper: Paper) -> int
         except Trouble as trouble:
             paper.line(f"unknown: {trouble}", "red")
             well = False
-    return 0 if well else 1
+    try:
+        return 0 if itself(client, paper) and well else 1
+    except Trouble as trouble:
+        paper.line(f"unknown: {trouble}", "red")
+    return 1
 
 
 def _work(client: Client, target: Target, paper: Paper) -> None:
@@ -83,5 +88,11 @@ def _open(client: Client, target: Target, paper: Paper) -> None:
 
 def _quarantine(client: Client, target: Target, paper: Paper) -> None:
     found = client.read("/api/quarantine", {"limit": "1000"})
+    held = client.read("/api/held", {"limit": "1000"})["count"]
     seen = "; see `python -m argus quarantine`" if found["count"] else ""
-    paper.line(f"quarantine: {found['count']} in {found['days']} days{seen}", "yellow" if found["count"] else "")
+    paper.line(f"quarantine: {found['count']} waiting{seen}", "yellow" if found["count"] else "")
+    brake = client.read("/api/brake")
+    if brake["on"]:
+        paper.line(f"the storm brake is on: {brake['waiting']} incidents wait; see `python -m argus brake`", "yellow")
+    if held:
+        paper.line(f"held: {held} events wait to be released; see `python -m argus held`", "yellow")

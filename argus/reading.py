@@ -1,4 +1,4 @@
-"""Commands that show: incidents, show, alerts, quarantine.
+"""Commands that show: incidents, show, alerts.
 
 In: the JSON interface. Out: tables, or the JSON itself.
 """
@@ -64,25 +64,6 @@ def alerts(client: Client, args: Namespace, paper: Paper) -> int:
             (alert["severity"], alert["status"], service, age(alert["starts_at"]), incident, alert["source"], name, why)
         )
     paper.table(("SEV", "STATUS", "SERVICE", "AGE", "INCIDENT", "SOURCE", "NAME", "WHY"), rows)
-    return 0
-
-
-def quarantine(client: Client, args: Namespace, paper: Paper) -> int:
-    """List what nobody could work off, with the address of what was kept."""
-    answer = client.read("/api/quarantine", {"limit": str(args.limit)})
-    if args.json:
-        return _as_json(answer, paper)
-    if not answer["quarantined"]:
-        paper.line(f"nothing in quarantine in the last {answer['days']} days")
-        return 0
-    paper.table(
-        ("ID", "AGE", "FROM", "REASON", "INCIDENT", "MESSAGE"),
-        [
-            (e["id"][:8], age(e["at"]), e["origin"], state(e["reason"]), e["subject"][:8] or "-", e["message"])
-            for e in answer["quarantined"]
-        ],
-    )
-    paper.line("what was kept of each: `python -m argus quarantine --json` has its address as raw", "dim")
     return 0
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from argus.auditing import Walked, walk
+from argus import walking
 from argus.cli import main
+from argus.walking import Walked
 from shared.adapters.stores.anchor_file import AnchorFile
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.model.audit import GENESIS
 from shared.ports.anchor import Head
 from shared.ports.store import Delete, Store, Table, Upsert
-from shared.records import incidents, journal
+from shared.records import anchoring, incidents, journal
 from shared.records.rows import pack
 from tests.portal.world import HISTORY, INCIDENT, NOW, incident, keep
 
@@ -31,8 +32,12 @@ def _cut(store: Store, number: int) -> None:
     store.write(Table.INCIDENTS, INCIDENT, Delete(f"{incidents.AUDIT}{number:08d}", None))
 
 
-def _head(store: Store, number: int) -> dict[str, Head]:
-    return {INCIDENT: Head(INCIDENT, number, incidents.audit(store, INCIDENT)[number - 1].hash, NOW)}
+def _head(store: Store, number: int, chain: str = INCIDENT) -> dict[str, list[Head]]:
+    return {chain: [Head(chain, number, incidents.audit(store, chain)[number - 1].hash, NOW)]}
+
+
+def walk(store: Store, history: walking.History) -> list[Walked]:
+    return sorted((item for item, _ in walking.walk(store, history)), key=lambda item: item.chain)
 
 
 def test_h12_whole_chains(store: SqliteStore) -> None:
@@ -48,7 +53,7 @@ def test_h12_a_removed_day_shows_in_the_next(store: SqliteStore) -> None:
     for day in (NOW, NOW + timedelta(days=1), NOW + timedelta(days=2)):
         journal.system(store, "kill switch on", "a drill", "maya", "on", day)
     store.write(Table.INCIDENTS, "system-20261121", Delete(f"{incidents.AUDIT}00000001", None))
-    assert [item.problem for item in walk(store, {})][-1].startswith("entry 1 does not continue")
+    assert walk(store, {})[-1].problem == "entry 1 does not continue the last entry of system-20261120"
 
 
 def test_h12_a_changed_entry_and_a_cut_tail(store: SqliteStore) -> None:
@@ -69,13 +74,11 @@ def test_h12_a_tail_cut_together_with_the_incident_shows_against_the_anchor(stor
     shorter = replace(loaded.incident, entries=6, audit_head=incidents.audit(store, INCIDENT)[-1].hash)
     store.write(Table.INCIDENTS, INCIDENT, Upsert(incidents.INCIDENT, pack(shorter)))
     assert walk(store, {})[0].problem == ""
-    assert walk(store, heads)[0].problem == (
-        "entries 7 to 7 are missing at the end (compared with the anchored head of 2026-11-20 02:13:05 UTC)"
-    )
+    assert walk(store, heads)[0].problem == ("entries 7 to 7 were anchored at 2026-11-20 02:13:05 UTC and are gone")
 
 
 def test_h12_a_vanished_chain_shows_against_the_anchor(store: SqliteStore) -> None:
-    assert walk(store, {"gone": Head("gone", 3, GENESIS, NOW)})[0].problem == "the incident of this chain is gone"
+    assert walk(store, {"gone": [Head("gone", 3, GENESIS, NOW)]})[0].problem == "the incident of this chain is gone"
 
 
 def test_rows_before_an_incident_are_no_chain(store: SqliteStore) -> None:
@@ -110,7 +113,8 @@ def folder(tmp_path: Path) -> Path:
     (data / "settings.json").write_text(json.dumps({"Values": values}))
     kept = SqliteStore(data / "store.db")
     keep(kept, incident(), HISTORY)
-    AnchorFile(data / "heads.jsonl").add(list(_head(kept, 7).values()))
+    AnchorFile(data / "heads.jsonl").add(_head(kept, 7)[INCIDENT])
+    anchoring.note(kept, AnchorFile(data / "heads.jsonl"), NOW)
     kept.close()
     return tmp_path
 
@@ -160,15 +164,19 @@ def test_h12_a_row_that_cannot_be_read_breaks_its_chain_and_no_other(
         part = INCIDENT.encode("utf-16-be")
         assert rows.execute("UPDATE rows SET doc = x'00' WHERE part = ? AND key = ?", (part, key)).rowcount == 1
     assert main(["audit", "verify"], {}, folder) == 1
-    assert capsys.readouterr().out == (
-        f"BROKEN  {INCIDENT}: a row of it cannot be read\n2 chains, 7 entries, 1 broken\n"
-    )
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"BROKEN  {INCIDENT}: a row of it cannot be read"
+    assert out[1].startswith("1 chain ends with entries that no anchored head vouches for, the oldest of 2026-11-20")
+    assert out[2] == "2 chains, 7 entries, 1 broken"
     assert main(["audit", "show", INCIDENT], {}, folder) == 1
     assert capsys.readouterr().out == "BROKEN: a row of it cannot be read\n"
 
 
 def test_without_anchored_heads_it_says_what_it_cannot_see(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / ".argus" / "heads.jsonl").write_text("garbage\n")
+    (folder / ".argus" / "heads.jsonl").unlink()
+    kept = SqliteStore(folder / ".argus" / "store.db")
+    kept.write(Table.INCIDENTS, anchoring.NOTES, Delete(anchoring.NOTED, None))  # no anchor timer has run yet
+    kept.close()
     assert main(["audit", "verify"], {}, folder) == 0
     assert "a chain cut at its end would not show" in capsys.readouterr().out
 

@@ -15,7 +15,7 @@ import pytest
 from argus.cli import main, parser
 from argus.tables import Paper, age, clean, clock
 from shared.model.approval import Choice, Verdict
-from shared.model.errors import Reason, TransientError
+from shared.model.errors import TransientError
 from shared.model.event import (
     ClosingKind,
     ClosingRequested,
@@ -26,7 +26,7 @@ from shared.model.event import (
 from shared.model.lifecycle import State
 from shared.model.pipeline import Queue
 from shared.model.signal import Severity
-from shared.records import approvals, payloads
+from shared.records import approvals
 from tests.argus.conftest import Shell
 from tests.portal.world import HISTORY, INCIDENT, NOW, crowd, incident, keep, plan, settled, story
 
@@ -212,7 +212,7 @@ def test_status_is_ok_when_everything_answers(shell: Shell) -> None:
     keep(shell.site.store, incident(id="ab" * 4, state=State.CLOSED))
     code, out, _ = shell("status")
     assert code == 0
-    assert "quarantine: 0 in 7 days\n" in out
+    assert "quarantine: 0 waiting\n" in out
     assert "queues: 3 messages in work, 1 dead-lettered" in out
     assert "incidents: 1 open, 1 waiting for a decision" in out
     shell.far.sandbox = 500
@@ -252,18 +252,6 @@ def test_a_stack_with_a_data_folder_of_its_own(shell: Shell, tmp_path: Path) -> 
     assert shell("incidents")[0] == 1
     assert shell("incidents", ARGUS_DATA=str(elsewhere))[0] == 0
     assert "nothing says where ARGUS is" in shell("incidents", ARGUS_DATA=str(tmp_path))[2]
-
-
-def test_quarantine_is_listed(shell: Shell) -> None:
-    assert shell("quarantine")[1] == "nothing in quarantine in the last 7 days\n"
-    now = shell.site.clock.now
-    payloads.quarantine(shell.site.store, "q1", "azure_monitor", Reason.BAD_INPUT, "no\x1bJSON", "", b"x", now)
-    code, out, _ = shell("quarantine")
-    assert code == 0
-    assert out.splitlines()[1].split()[-1] == "no⟨U+001B⟩JSON"
-    (entry,) = json.loads(shell("quarantine", "--json")[1])["quarantined"]
-    assert shell.site.browser("maya").get(entry["raw"]).body == b"x"
-    assert "quarantine: 1 in 7 days; see `python -m argus quarantine`" in shell("status")[1]
 
 
 def test_keys_of_a_local_stack_are_not_sent_elsewhere(shell: Shell) -> None:
