@@ -1,0 +1,1 @@
+"""Each line of docs/degradation.md, proved by unplugging what it names."""
