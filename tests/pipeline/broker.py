@@ -37,6 +37,7 @@ class Broker:
     Attributes:
         shuffle: picks the order of delivery; ``None`` is first in, first out.
         doubled: the share of messages that come a second time after they were completed.
+        kept: queues whose messages stay where they are, until a test delivers them itself.
         sent: everything that was accepted, in order, without recognised duplicates.
     """
 
@@ -45,6 +46,7 @@ class Broker:
     shuffle: random.Random | None = None
     doubled: float = 0.0
     down: bool = False
+    kept: set[Queue] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     sent: list[tuple[Queue, Message]] = field(default_factory=list)
     quarantined: list[Message] = field(default_factory=list)
@@ -72,7 +74,7 @@ class Broker:
 
     def take(self) -> Entry | None:
         """A message that may be delivered now; its lock runs until it is completed or given back."""
-        ready = [entry for entry in self.entries if entry.visible_at <= self.clock[0]]
+        ready = [entry for entry in self._moving() if entry.visible_at <= self.clock[0]]
         if not ready:
             return None
         entry = self.shuffle.choice(ready) if self.shuffle else ready[0]
@@ -92,4 +94,7 @@ class Broker:
 
     def next_at(self) -> datetime | None:
         """When the next message may be delivered."""
-        return min((entry.visible_at for entry in self.entries), default=None)
+        return min((entry.visible_at for entry in self._moving()), default=None)
+
+    def _moving(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.queue not in self.kept]

@@ -69,13 +69,14 @@ class FragileStore:
         with self.points.step(f"write {table} {operation.key[:24]}"):
             return self.inner.write(table, partition, operation)
 
-    def transact(self, table: Table, partition: str, operations: Sequence[Operation]) -> None:
+    def transact(self, table: Table, partition: str, operations: Sequence[Operation]) -> Sequence[str]:
         self._reach()
         with self.points.step(f"transact {table}"):
-            self.inner.transact(table, partition, operations)
+            return self.inner.transact(table, partition, operations)
 
     def query(self, table: Table, partition: str, start: str = "", below: str = "\uffff", limit: int = 1000) -> Page:
         self._reach()
+        self.poison(table, start)
         return self.inner.query(table, partition, start, below, limit)
 
     def partitions(self, table: Table) -> tuple[str, ...]:

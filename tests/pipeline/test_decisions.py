@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shared.agents.remediator import solicitor
-from shared.model.approval import Verdict
+from shared.model.approval import Choice, Verdict
 from shared.model.event import ActionApproved, ApprovalDecided, ApprovalRequested, VoteCast
 from shared.model.lifecycle import State
 from shared.model.recommendation import Parameter
@@ -147,7 +147,7 @@ def test_D4_a_plan_with_another_hash_is_not_even_asked(opened: World) -> None:
     forged = replace(opened.request(), plan=replace(opened.request().plan, target="billing"))
     opened.say(ApprovalRequested(forged), opened.ids()[0])
     opened.settle()
-    assert opened.timeline()[-1].what == "quarantined"
+    assert "quarantined" in opened.story()
 
 
 def test_D2_a_wait_whose_activity_dies_goes_on(opened: World) -> None:
@@ -159,3 +159,39 @@ def test_D2_a_wait_whose_activity_dies_goes_on(opened: World) -> None:
     assert opened.workload.version == "2.4.0"
     assert len(opened.workload.runs) == 1
     assert not opened.rows(incidents.HELD)
+
+
+def test_D2_a_wait_whose_timer_got_lost_is_woken_when_its_time_is_over(world: World) -> None:
+    world.configure(approvals={"expires_s": 600, "poll_s": 60})
+    world.fires()
+    world.settle()
+    [instance] = world.waits.instances.values()
+    instance.due += timedelta(days=365)
+    world.pass_time(timedelta(minutes=9))
+    assert world.incident().state is State.AWAITING_APPROVAL
+    world.pass_time(timedelta(minutes=5))
+    assert world.incident().state is State.INVESTIGATING
+    assert [entry.what for entry in world.timeline() if entry.what.startswith("expired: ")] == [
+        "expired: Roll back a bad release: shop from 2.4.1 to 2.4.0"
+    ]
+    assert not world.workload.runs
+
+
+def test_D1_whatever_happens_to_the_waits_the_stored_votes_decide_once(opened: World) -> None:
+    """The hub is lost, found, doubled and woken at random moments; the vote was in time, its event never came."""
+    asked = opened.request().id
+    opened.vote(told=False)
+    opened.vote("sam", Choice.REJECT, told=False, at=opened.request().deadline + timedelta(seconds=1))
+    for _ in range(3):
+        opened.waits.instances.clear()
+        opened.waits.wake(asked)
+        opened.sweep()
+        opened.waits.wake(asked)
+    opened.pass_time(timedelta(minutes=5))
+    opened.waits.instances.clear()
+    opened.waits.start(asked)
+    opened.settle()
+    decision = approvals.decision_of(opened.inner, asked)
+    assert decision is not None
+    assert (decision.verdict, decision.by) == (Verdict.APPROVED, ("olga",))
+    assert len(opened.sent(ActionApproved)) == len(opened.workload.runs) == 1

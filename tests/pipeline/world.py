@@ -19,6 +19,8 @@ from shared.agents import sweep
 from shared.agents.remediator import solicitor
 from shared.agents.sentinel.alert_router import FoldMemory
 from shared.config.schema import Settings
+from shared.dispatch.brake_state import BrakeState
+from shared.dispatch.recent import Recent
 from shared.model import codec
 from shared.model.approval import ApprovalRequest, Choice, Vote
 from shared.model.audit import TimelineEntry
@@ -33,6 +35,7 @@ from shared.ports.bus import Message
 from shared.ports.store import Store, Table
 from shared.ports.waits import Enact, Look, Looked, Sleep, Step
 from shared.records import approvals, audit_chain, incidents
+from shared.records.index import Shown
 from shared.wiring import ROOT, WORKERS
 from tests import fakes
 from tests.agents import cases
@@ -77,6 +80,7 @@ class Instance:
     due: datetime
     woken: bool = False
     looks: int = 0
+    incident_id: str = ""
 
 
 class Waits:
@@ -124,10 +128,9 @@ class Waits:
                 poll = timedelta(seconds=world.settings.approvals.poll_s)
                 answer = solicitor.look(world.store, name, poll, world.now)
                 instance.looks += 1
+                instance.incident_id = answer.incident_id
             case Enact():
-                request = approvals.request_of(world.store, name)
-                assert request is not None
-                event = solicitor.decided_event(name, request.incident_id, world.now)
+                event = solicitor.decided_event(name, instance.incident_id, world.now)
                 dispatch.hop(world.engine, Queue.DECISIONS, codec.encode_event(event))
             case Sleep():
                 instance.woken = False
@@ -332,6 +335,8 @@ class World:
         try:
             if entry.queue is Queue.SIGNALS:
                 dispatch.signals(self.engine, [entry.message.body])
+            elif entry.queue is Queue.INCIDENTS:
+                dispatch.hop_many(self.engine, entry.queue, [entry.message.body])
             else:
                 dispatch.hop(self.engine, entry.queue, entry.message.body)
         except TransientError:
@@ -345,7 +350,7 @@ class World:
             work()
         except Crash as crash:
             self.crashes.append(str(crash))
-            self.engine = replace(self.engine, memory=FoldMemory())
+            self.engine = replace(self.engine, memory=FoldMemory(), recent=Recent(), shown=Shown(), brake=BrakeState())
         except (TransientError, PermanentError):
             pass  # a timer or an activity that failed; it comes again
 
@@ -370,8 +375,7 @@ class World:
     def request(self) -> ApprovalRequest:
         """What the incident waits for."""
         waiting = self.incident(-1).approval
-        assert waiting is not None
-        request = approvals.request_of(self.inner, waiting.id)
+        request = approvals.request_of(self.inner, waiting.id) if waiting else None
         assert request is not None
         return request
 
