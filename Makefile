@@ -7,14 +7,18 @@ STAMP := $(VENV)/.installed
 WORKERS ?= -n 3 --dist loadfile
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: demo up test check check-313 format pages clean help
+.PHONY: demo up test check check-313 crash conformance azurite bench format pages clean help
 
 help:
-	@echo "make demo    play one incident through the whole loop (ARGS=--wait leaves the approval to you)"
+	@echo "make demo    play one incident through the whole loop (ARGS=--wait leaves the approval to you; STORE=tables)"
 	@echo "make up      keep the stack running until Ctrl-C (APPS=3: edge, core and exec apart)"
 	@echo "make test    install and run all tests"
 	@echo "make check   format, lint, types, import contracts, tests with coverage gates"
 	@echo "make check-313   the tests again on Python 3.13 (PYTHON313=/path/to/python3.13)"
+	@echo "make crash   kill -9 at 50 seeded points; nothing lost, nothing doubled (ARGS='--kills 200 --seed 7')"
+	@echo "make conformance   Microsoft's own Service Bus tests and the JavaScript SDK against the broker (downloads both)"
+	@echo "make azurite the store's contract against Azurite (downloads it; needs node and npm)"
+	@echo "make bench   storm, duplicates, latency, lists, growth and cost beside Alertmanager (about an hour)"
 
 $(STAMP): requirements.txt requirements-dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not here; ARGUS needs Python 3.11 or newer"; exit 1; }
@@ -47,6 +51,18 @@ check: $(STAMP)
 check-313:
 	@command -v $(PYTHON313) >/dev/null || { echo "error: $(PYTHON313) is not here; set PYTHON313=/path/to/python3.13"; exit 1; }
 	$(MAKE) test PYTHON=$(PYTHON313) VENV=.venv-313 PY=.venv-313/bin/python STAMP=.venv-313/.installed
+
+crash: $(STAMP)
+	$(PY) -m benchmarks crash --kills 50 --seed 1 $(ARGS)
+
+conformance: $(STAMP)
+	$(PY) -m tests.local.servicebus_conformance $(ARGS)
+
+azurite: $(STAMP)
+	$(PY) -m tests.contracts.azurite $(ARGS)
+
+bench: $(STAMP)
+	@for name in cost latency lists duplicates growth storm; do $(PY) -m benchmarks $$name $(ARGS) || exit 1; done
 
 format: $(STAMP)
 	$(PY) -m ruff check --fix .

@@ -1,20 +1,26 @@
-"""Conductor's trigger: the sweep.
+"""Conductor's triggers: the sweep, the storm brake's round, the anchor, the purge.
 
-In: a timer. Out: what a crash left undone is done, or sent again.
+In: timers. Out: what a crash left undone is done, or sent again; audit heads are anchored; what is old goes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
 
 from shared import dispatch, wiring
-from shared.adapters.waits import durable
+from shared.adapters.waits import durable, durable_history
 
 blueprint = df.Blueprint()
+
+
+def schedule(setting: str, default: str) -> str:
+    """A schedule that need not be set; the host refuses to start when one that is named is missing."""
+    return f"%{setting}%" if os.environ.get(setting) else default
 
 
 @blueprint.timer_trigger("timer", "%ARGUS_SWEEP_SCHEDULE%")
@@ -24,3 +30,38 @@ async def sweep_pending(timer: func.TimerRequest, client: Any) -> None:
     app = wiring.app()
     engine = app.engine_with(durable.DurableWaits(client, asyncio.get_running_loop()))
     await asyncio.to_thread(dispatch.tidy, engine, app.anchor)
+
+
+@blueprint.timer_trigger("timer", schedule("ARGUS_DEAD_LETTER_SCHEDULE", "*/10 * * * * *"))
+async def collect_dead_letters(timer: func.TimerRequest) -> None:
+    """Brings what the bus gave up to where people look, and finishes replays that were cut off."""
+    app = wiring.app()
+    await asyncio.to_thread(dispatch.collect_dead_letters, app.engine, app.dead_letters)
+
+
+@blueprint.timer_trigger("timer", schedule("ARGUS_BRAKE_SCHEDULE", "*/5 * * * * *"))
+async def work_off_storm(timer: func.TimerRequest) -> None:
+    """Lets the worst of what the storm brake holds through, a few at a time."""
+    await asyncio.to_thread(dispatch.work_off, wiring.app().engine)
+
+
+@blueprint.timer_trigger("timer", schedule("ARGUS_WATCH_SCHEDULE", "*/20 * * * * *"))
+async def watch_itself(timer: func.TimerRequest) -> None:
+    """Looks whether ARGUS itself works."""
+    await asyncio.to_thread(dispatch.watch, wiring.app().engine)
+
+
+@blueprint.timer_trigger("timer", schedule("ARGUS_ANCHOR_SCHEDULE", "0 */5 * * * *"))
+async def anchor_heads(timer: func.TimerRequest) -> None:
+    """Hands the heads of audit chains to the anchor."""
+    app = wiring.app()
+    await asyncio.to_thread(dispatch.anchor, app.engine, app.anchor)
+
+
+@blueprint.timer_trigger("timer", schedule("ARGUS_PURGE_SCHEDULE", "0 15 3 * * *"))
+@blueprint.durable_client_input(client_name="client")
+async def purge_old(timer: func.TimerRequest, client: Any) -> None:
+    """Lets go what has been kept for long enough, in the store and in Durable's history."""
+    app = wiring.app()
+    await asyncio.to_thread(dispatch.purge, app.engine, app.anchor)
+    await durable_history.purge(client, app.ports.settings.retention.history_days, app.engine.clock())

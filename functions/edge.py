@@ -5,66 +5,38 @@ In: HTTP requests. Out: answers within 5 s, also when bus or store hang; every r
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import hmac
 import json
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 from urllib.parse import parse_qsl
 
 import azure.functions as func
+import orjson
 from pydantic import SecretStr
 
 from shared import dispatch, wiring
 from shared.agents.sentinel import collector
+from shared.dispatch import intake
+from shared.dispatch.coalescing import GIVE_UP_S, Lane, Together
 from shared.model.errors import PermanentError, Reason, TransientError
 from shared.portal import Request, Response
 from shared.portal.exchange import SECURITY_HEADERS
 
-T = TypeVar("T")
-GIVE_UP_S = 3.0  # senders retry a 503; they do not wait for us (ARCHITECTURE, section 7)
+SMALL_BYTES = 64 * 1024  # some milliseconds of the event loop
 STATUS = {Reason.TOO_LARGE: 413, Reason.BAD_INPUT: 400}
 MAX_FIELDS = 100
 TRY_AGAIN = {"Retry-After": "5"}
 blueprint = func.Blueprint()
 
 
-class Lane:
-    """Threads of its own for one kind of call, so that a bus that hangs does not hold up the pages.
-
-    A thread that hangs cannot be stopped. So the threads are few, and so are the calls that wait for one: what comes on
-    top is refused at once instead of being kept in memory.
-    """
-
-    def __init__(self, name: str, threads: int = 8, waiting: int = 64) -> None:
-        self._pool = ThreadPoolExecutor(threads, name)
-        self._room = threading.BoundedSemaphore(threads + waiting)
-
-    async def run(self, call: Callable[[], T]) -> T:
-        """The call's answer.
-
-        Raises:
-            TransientError: no room, or no answer within ``GIVE_UP_S``; a call that runs goes on, and may still succeed.
-        """
-        if not self._room.acquire(blocking=False):
-            raise TransientError("too many calls wait already", Reason.UNAVAILABLE)
-        running = self._pool.submit(call)
-        running.add_done_callback(lambda _: self._room.release())
-        answer = asyncio.wrap_future(running)
-        answer.add_done_callback(lambda given: given.cancelled() or given.exception())  # nobody may be left to look
-        done, _ = await asyncio.wait([answer], timeout=GIVE_UP_S)
-        if not done:
-            raise TransientError("no answer in time", Reason.TIMEOUT, sent=None)
-        return answer.result()
-
-
-INTAKE = Lane("intake")
+INTAKE = Lane("intake", waiting=8)
+TOGETHER = Together(INTAKE)
 PAGES = Lane("pages")
+READY = Lane("ready", threads=4, waiting=32)
 
 
 @blueprint.route("api/signals/{source}", methods=["POST"])
@@ -80,20 +52,51 @@ async def receive_signals(req: func.HttpRequest) -> func.HttpResponse:
         known = ", ".join(sorted(app.ports.sources))
         return _problem(404, f"no source {name!r}", f"The sources are: {known}.")
     try:
-        received = await INTAKE.run(partial(dispatch.receive, app.engine, name, raw, headers))
+        received = await _taken_in(app.engine, name, raw, headers)
     except PermanentError as error:
         advice = "Correct the body; sending it again changes nothing."
         return _problem(STATUS.get(error.reason, 400), str(error), advice)
     except TransientError:
         return _problem(503, "the signal could not be kept", "Send it again in a moment.", TRY_AGAIN)
     answer = {"receipt": received.receipt, "signals": received.signals, "recognised": received.recognised}
-    return _answer(json.dumps(answer), 202, "application/json")
+    return _answer(orjson.dumps(answer), 202, "application/json")
+
+
+async def _taken_in(engine: dispatch.Engine, name: str, raw: bytes, headers: Mapping[str, str]) -> collector.Received:
+    """A small body is understood here and now, which is quicker than to ask a thread; a repeat touches nothing else."""
+    if len(raw) <= SMALL_BYTES:
+        known = intake.by_heart(engine, name, hashlib.sha256(raw).digest(), engine.clock())
+        if known is not None:
+            return known
+    understand = partial(intake.understand, engine, name, raw, headers, TOGETHER.turn)
+    try:
+        call = understand() if len(raw) <= SMALL_BYTES else await INTAKE.run(understand, GIVE_UP_S)
+    except PermanentError as error:
+        await INTAKE.run(partial(intake.refuse, engine, name, raw, error), GIVE_UP_S)
+        raise
+    return intake.fold(engine, call) or await TOGETHER.keep(engine, call)
 
 
 @blueprint.route("healthz", methods=["GET", "HEAD"])
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Says that the app answers; it touches nothing."""
-    return _answer("" if req.method == "HEAD" else '{"status": "ok"}', 200, "application/json")
+    return _alive(req)
+
+
+@blueprint.route("api/health", methods=["GET", "HEAD"])
+async def live(req: func.HttpRequest) -> func.HttpResponse:
+    """The same under the address that monitors expect."""
+    return _alive(req)
+
+
+@blueprint.route("api/ready", methods=["GET", "HEAD"])
+async def ready(req: func.HttpRequest) -> func.HttpResponse:
+    """Says whether store, bus and configuration let this instance work, and whether ARGUS watches itself."""
+    try:
+        response = await READY.run(partial(wiring.app().portal.ready, _request(req)), GIVE_UP_S)
+    except TransientError:
+        return _problem(503, "not ready", "Too many ask at once, or something hangs.", TRY_AGAIN)
+    return _response(replace(response, body=b"") if req.method == "HEAD" else response)
 
 
 @blueprint.route("{*path}", methods=["GET", "HEAD", "POST"])
@@ -104,10 +107,14 @@ async def portal(req: func.HttpRequest) -> func.HttpResponse:
     except ValueError:
         return _problem(400, "the form has too many fields", "Send the form as the page shows it.")
     try:
-        response = await PAGES.run(partial(wiring.app().portal.respond, request))
+        response = await PAGES.run(partial(wiring.app().portal.respond, request), GIVE_UP_S)
     except TransientError:
         return _problem(503, "the store does not answer", "Try again in a moment.", TRY_AGAIN)
     return _response(response)
+
+
+def _alive(req: func.HttpRequest) -> func.HttpResponse:
+    return _answer("" if req.method == "HEAD" else '{"status": "ok"}', 200, "application/json")
 
 
 def _key_fits(given: str, source: str, keys: Mapping[str, SecretStr]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import azure.durable_functions as df
@@ -64,18 +64,24 @@ def approval_wait(context: df.DurableOrchestrationContext) -> Generator[Any, Any
 @blueprint.activity_trigger(input_name="given")
 def look_at_approval(given: dict[str, str]) -> dict[str, Any]:
     """Reads the votes, and writes the decision when there is one."""
-    ports = wiring.app().engine.ports
+    ports, now = wiring.app().engine.ports, wiring.utc_now()
     poll = timedelta(seconds=ports.settings.approvals.poll_s)
-    looked = solicitor.look(ports.store, given["approval_id"], poll, datetime.now(UTC))
-    return {"decided": looked.decided, "wake_at": looked.wake_at.isoformat()}
+    looked = solicitor.look(ports.store, given["approval_id"], poll, now)
+    # Also as a length: who waits has another clock than who looked, and either may be set meanwhile.
+    wait_s = max((looked.wake_at - now).total_seconds(), 0.0)
+    wake_at = looked.wake_at.isoformat()
+    return {"decided": looked.decided, "wake_at": wake_at, "wait_s": wait_s, "incident_id": looked.incident_id}
 
 
 @blueprint.activity_trigger(input_name="given")
 def enact_decision(given: dict[str, str]) -> str:
     """Carries the decision into the incident; a hop of its own (rule D3)."""
     engine = wiring.app().engine
-    request = approvals.request_of(engine.ports.store, given["approval_id"])
-    if request is not None:
-        event = solicitor.decided_event(request.id, request.incident_id, datetime.now(UTC))
+    approval_id, incident_id = given["approval_id"], given.get("incident_id", "")
+    if not incident_id:  # a wait from before the look told it
+        request = approvals.request_of(engine.ports.store, approval_id)
+        incident_id = request.incident_id if request is not None else ""
+    if incident_id:
+        event = solicitor.decided_event(approval_id, incident_id, wiring.utc_now())
         dispatch.hop(engine, Queue.DECISIONS, codec.encode_event(event))
-    return given["approval_id"]
+    return approval_id

@@ -23,10 +23,10 @@ def signals(messages: list[func.ServiceBusMessage]) -> None:
     dispatch.signals(wiring.app().engine, [message.get_body() for message in messages])
 
 
-@blueprint.service_bus_queue_trigger("message", BUS, Queue.INCIDENTS)
-def incidents(message: func.ServiceBusMessage) -> None:
-    """Incident creator."""
-    dispatch.hop(wiring.app().engine, Queue.INCIDENTS, message.get_body())
+@blueprint.service_bus_queue_trigger("messages", BUS, Queue.INCIDENTS, cardinality=func.Cardinality.MANY)
+def incidents(messages: list[func.ServiceBusMessage]) -> None:
+    """Incident creator: a batch, one commit for each incident."""
+    dispatch.hop_many(wiring.app().engine, Queue.INCIDENTS, [message.get_body() for message in messages])
 
 
 @blueprint.service_bus_queue_trigger("message", BUS, Queue.NOTIFICATIONS)

@@ -35,9 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     up_parser.add_argument("--data", type=Path, default=DATA, help="folder for everything that is kept")
     up_parser.add_argument("--any-port", action="store_true", help="take free ports instead of the usual ones")
     up_parser.add_argument("--apps", type=int, choices=(1, 3), default=int(os.environ.get("APPS", "1") or "1"))
+    up_parser.add_argument("--store", choices=("sqlite", "tables"), default=os.environ.get("STORE") or "sqlite")
     demo_parser = commands.add_parser("demo", help="play one incident through the whole loop")
     demo_parser.add_argument("--wait", action="store_true", help="leave the approval to you")
     demo_parser.add_argument("--keep", action="store_true", help="keep the stack running afterwards")
+    demo_parser.add_argument("--store", choices=("sqlite", "tables"), default=os.environ.get("STORE") or "sqlite")
     break_parser = commands.add_parser("break", help="deploy the bad release to the shop of a running stack")
     break_parser.add_argument("--data", type=Path, default=DATA)
     break_parser.add_argument("--version", default="2.4.1", help="release to deploy (2.4.0 is good, 2.4.1 is bad)")
@@ -51,9 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         match options.command:
             case "up":
-                return up(Stack(options.data, usual=not options.any_port, apps=options.apps))
+                return up(Stack(options.data, usual=not options.any_port, apps=options.apps, store=options.store))
             case "demo":
-                return play.demo(DATA / "demo", wait=options.wait, keep=options.keep)
+                return play.demo(DATA / "demo", wait=options.wait, keep=options.keep, store=options.store)
             case "pages":
                 from local import pages
 

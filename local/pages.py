@@ -12,7 +12,7 @@ from typing import Any
 
 from local.stack.places import ROOT
 from shared import wiring
-from shared.config.schema import YEAR_S
+from shared.config.section import YEAR_S
 from shared.model import lifecycle
 from shared.model.pipeline import DESTINATION, OWNER, PIPELINE, MicroAgent, Queue
 

@@ -53,28 +53,38 @@ TEMPLATES.filters["teams"] = _markdown
 TEMPLATES.filters["pretty"] = _pretty
 
 
-def tickets(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """Every incident record with its journal, newest first."""
-    journal = sandbox.store.all("sys_journal_field")
-    rows = []
-    for record in reversed(sandbox.store.all("incident")):
-        entries = [entry for entry in journal if entry["element_id"] == record["sys_id"]]
-        rows.append({**record, "journal": entries})
-    return rows
+def tickets(sandbox: Sandbox, most: int | None = None) -> list[dict[str, Any]]:
+    """The newest incident records with their journals, newest first; all without ``most``."""
+    journals = _grouped(sandbox.store.all("sys_journal_field"), "element_id")
+    newest = sandbox.store.all("incident")[::-1][:most]
+    return [{**record, "journal": journals.get(record["sys_id"], [])} for record in newest]
 
 
-def published(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """Every Confluence page with labels, properties and the path of its readable form, newest first."""
+def published(sandbox: Sandbox, most: int | None = None) -> list[dict[str, Any]]:
+    """The newest Confluence pages with labels, properties and the path of their readable form, newest first."""
+    kinds = ("label", "property", "attachment")
+    labels, props, files = (_grouped(sandbox.store.all(kind), "page") for kind in kinds)
     found = []
-    for page in reversed(sandbox.store.all("page")):
-        labels = [row["label"]["name"] for row in sandbox.store.all("label") if row["page"] == page["id"]]
-        props = {
-            row["key"]: row["property"]["value"] for row in sandbox.store.all("property") if row["page"] == page["id"]
-        }
-        files = [row["attachment"]["title"] for row in sandbox.store.all("attachment") if row["page"] == page["id"]]
-        path = f"{ROOT}/spaces/{SPACE_KEY}/pages/{page['id']}"
-        found.append({**page, "labels": labels, "properties": props, "attachments": files, "path": path})
+    for page in sandbox.store.all("page")[::-1][:most]:
+        own = page["id"]
+        found.append(
+            {
+                **page,
+                "labels": [row["label"]["name"] for row in labels.get(own, ())],
+                "properties": {row["property"]["key"]: row["property"]["value"] for row in props.get(own, ())},
+                "attachments": [row["attachment"]["title"] for row in files.get(own, ())],
+                "path": f"{ROOT}/spaces/{SPACE_KEY}/pages/{own}",
+            }
+        )
     return found
+
+
+def _grouped(rows: list[dict[str, Any]], by: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows by what they belong to, read once: a page that looks through all of them for each grows too slow to open."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row[by], []).append(row)
+    return groups
 
 
 def index(sandbox: Sandbox) -> Handler:
@@ -86,8 +96,8 @@ def index(sandbox: Sandbox) -> Handler:
             entry["cards"] = [readable(card) for card in _cards(entry["body"])]
         html = TEMPLATES.get_template("index.html").render(
             received=received,
-            tickets=tickets(sandbox)[:SHOWN],
-            pages=published(sandbox)[:SHOWN],
+            tickets=tickets(sandbox, SHOWN),
+            pages=published(sandbox, SHOWN),
             states=STATE_NAMES,
             priorities=PRIORITY_NAMES,
         )

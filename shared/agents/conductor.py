@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from shared.agents import notices
+from shared.agents import brake, notices
+from shared.agents.brake import Braked
 from shared.config.schema import Settings
 from shared.model import event as ev
 from shared.model.action import ActionState
@@ -70,11 +71,15 @@ def rule(
     return GO
 
 
-def judge(payload: ev.Payload, incident: Incident) -> Ruling:
-    """What should happen to an event that a micro-agent wants to emit (rule H5)."""
+def judge(payload: ev.Payload, incident: Incident, braked: Braked | None = None) -> Ruling:
+    """What should happen to an event that a micro-agent wants to emit (rule H5).
+
+    Args:
+        braked: that the storm brake is on; ``None`` while it is off (rule B1).
+    """
     if incident.over and not _allowed_after_the_end(payload):
         return Ruling(Go.SKIP, "the incident is over")
-    return GO
+    return GO if braked is None else brake.judge(payload, incident, braked)
 
 
 def instead(ruling: Ruling, payload: ev.Payload, incident: Incident, settings: Settings) -> Outcome:
@@ -91,7 +96,7 @@ def instead(ruling: Ruling, payload: ev.Payload, incident: Incident, settings: S
 
 def _allowed_after_the_end(payload: ev.Payload) -> bool:
     if isinstance(payload, ev.NotificationRequested):
-        return payload.notice.kind in (NoticeKind.CLOSED, NoticeKind.PUBLISHED, NoticeKind.ESCALATED)
+        return payload.notice.kind in (NoticeKind.CLOSED, NoticeKind.PUBLISHED, NoticeKind.ESCALATED, NoticeKind.STORM)
     return isinstance(payload, _AFTER_THE_END)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,9 +17,9 @@ from shared.model.event import ApprovalDecided, ClosingKind, ClosingRequested, E
 from shared.model.incident import Incident
 from shared.model.pipeline import MicroAgent, source_of
 from shared.ports import Ports
-from shared.ports.anchor import Anchor, Head
+from shared.ports.anchor import Anchor
 from shared.ports.store import Conflict, Delete, Table
-from shared.records import approvals, groups, incidents, index, journal, letters
+from shared.records import anchoring, approvals, brake, groups, incidents, index, journal, letters
 
 log = logging.getLogger("argus.sweep")
 
@@ -50,8 +49,6 @@ class Swept:
 def run(ports: Ports, anchor: Anchor, now: datetime) -> Swept:
     """Go once over every marker; an incident that cannot be cared for stops none of the others."""
     done = Swept()
-    known = anchor.latest()
-    heads = [head for head in _system_heads(ports, now) if _newer(head, known)]
     for incident_id, at, shard, etag in incidents.pending(ports.store):
         try:
             loaded = incidents.load(ports.store, incident_id)
@@ -61,17 +58,14 @@ def run(ports: Ports, anchor: Anchor, now: datetime) -> Swept:
         except ArgusError as error:
             log.warning("incident %s is left to the next sweep: %s", incident_id, error)
             done.failed += 1
-            continue
-        if loaded is not None:
-            head = Head(incident_id, loaded.incident.entries, loaded.incident.audit_head, now)
-            heads += [head] if _newer(head, known) else []
-    anchor.add(heads)
+    for chain, problem in anchoring.run(ports.store, anchor, now).problems:
+        log.error("the audit chain %s is broken: %s", chain, problem)
     return done
 
 
 def _care(ports: Ports, incident: Incident, now: datetime, done: Swept) -> bool:
     """Do what is left to do for one incident; whether its marker must stay."""
-    index.put_incident(ports.store, incident)
+    index.put_missing(ports.store, incident)
     busy = _send_left(ports, incident, now, done)
     busy = _release_due(ports, incident, now, done) or busy
     busy = _care_for_wait(ports, incident, now, done) or busy
@@ -80,19 +74,6 @@ def _care(ports: Ports, incident: Incident, now: datetime, done: Swept) -> bool:
 
 def _timeout(ports: Ports) -> timedelta:
     return timedelta(seconds=ports.settings.host.function_timeout_s)
-
-
-def _newer(head: Head, known: Mapping[str, Head]) -> bool:
-    return head.chain not in known or known[head.chain].number < head.number
-
-
-def _system_heads(ports: Ports, now: datetime) -> Iterator[Head]:
-    """Heads of the system chains of today and yesterday, so that a cut tail shows there too (rule H12)."""
-    for back in range(2):
-        chain = journal.system_chain(now - timedelta(days=back))
-        entries = incidents.audit(ports.store, chain)
-        if entries:
-            yield Head(chain, entries[-1].number, entries[-1].hash, now)
 
 
 def _send_left(ports: Ports, incident: Incident, now: datetime, done: Swept) -> bool:
@@ -114,6 +95,8 @@ def _release_due(ports: Ports, incident: Incident, now: datetime, done: Swept) -
     kept = incidents.held(ports.store, incident.id)
     for held in kept:
         if held.until > now:
+            if now - held.since >= RESEND_AFTER and brake.wait_again(ports.store, incident, held, now):
+                log.warning("incident %s is in the storm brake's queue again", incident.id)
             continue
         event = journal.release(ports.store, held, incidents.TIMER, now)
         if event is not None:
@@ -130,6 +113,8 @@ def _care_for_wait(ports: Ports, incident: Incident, now: datetime, done: Swept)
     decision = approvals.decision_of(ports.store, waiting.id)
     if decision is None:
         ports.waits.start(waiting.id)
+        if now - waiting.deadline >= RESEND_AFTER + timedelta(seconds=ports.settings.approvals.poll_s):
+            ports.waits.wake(waiting.id)  # it should have ended by itself: its timer got lost, or it is suspended
         done.waits += 1
     elif now - decision.at >= RESEND_AFTER:
         identity = approvals.decided_id(waiting.id, incident.id)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.config import wording
 from shared.config.wording import Place
+from shared.model.errors import ArgusError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -41,7 +42,7 @@ class Problem:
         return f"{place}: {self.path}: {self.text}" if self.path else f"{place}: {self.text}"
 
 
-class ConfigError(Exception):
+class ConfigError(ArgusError):
     """The configuration cannot be used; every problem is in it, sorted by line."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

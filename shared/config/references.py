@@ -26,6 +26,8 @@ _SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _USES: tuple[tuple[tuple[str, ...], str, str, tuple[str, ...]], ...] = (
     (("notify", "channels", "*"), "channels", "channel", ()),
     (("notify", "approvals", "*"), "channels", "channel", ()),
+    (("notify", "fallback", "*"), "channels", "channel", ()),
+    (("self_monitoring", "channels", "*"), "channels", "channel", ()),
     (("knowledge", "publish_to", "*"), "destinations", "destination", ()),
     (("pollers", "*", "service"), "services", "service", ()),
     (("evidence", "*", "service"), "services", "service", ()),

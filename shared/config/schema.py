@@ -9,20 +9,18 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from shared.config.policy import Policy
+from shared.config.section import YEAR_S, Seconds
+from shared.config.section import Section as Section
+from shared.model.limits import QUEUE_AGE_S, TIMER_LATE_S
+from shared.model.pipeline import Queue
 from shared.model.signal import Severity
 
-YEAR_S = 366 * 24 * 3600
 _BASE_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
-Seconds = Annotated[float, Field(ge=0, le=YEAR_S)]  # a `ge` beside it would be ignored: the first one counts
+Days = Annotated[float, Field(ge=0, le=36_600)]
 AdapterSection = dict[str, Any]
-
-
-class Section(BaseModel):
-    """Common to all sections: unknown settings are refused, values cannot change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Portal(Section):
@@ -158,6 +156,13 @@ class Notify(Section):
 
     channels: list[str] = Field(default_factory=list, description="Channels that hear of every incident.")
     approvals: list[str] = Field(default_factory=list, description="Channels for approval cards; empty: `channels`.")
+    fallback: list[str] = Field(
+        default_factory=list,
+        description="Channels that get a card when all it is for cannot be reached; empty: every other channel.",
+    )
+    fallback_after_s: Seconds = Field(
+        default=300, description="How long all channels of a card must be away before that, in seconds."
+    )
 
 
 class Approvals(Section):
@@ -237,24 +242,45 @@ class StoreSettings(Section):
 
     kind: str = Field(default="sqlite", description="Registered store.")
     settings: AdapterSection = Field(default_factory=dict, description="The store's own settings.")
-
-
-class Policy(Section):
-    """What the conductor lets through."""
-
-    hold: list[str] = Field(
-        default_factory=list,
-        description="Micro-agents whose events wait until released; not those that work before there is an incident.",
+    kinds: dict[str, AdapterSection] = Field(
+        default_factory=dict,
+        description="In place of `settings`, by kind, when the environment chooses the kind; the chosen one's count.",
     )
-    hold_s: Seconds = Field(default=3600, gt=0, description="A held event is looked at again after this, in seconds.")
+
+
+class Retention(Section):
+    """How long things are kept. In days; 0 is for ever. `python -m argus purge` and a daily timer go by it."""
+
+    working_rows_days: Days = Field(
+        default=7, description="What keeps a closed incident from working an event off twice; older events are refused."
+    )
+    payloads_days: Days = Field(
+        default=30, description="Raw bodies, unless something open, held or quarantined refers to them."
+    )
+    quarantine_days: Days = Field(default=30, description="Quarantined events that were replayed or dropped.")
+    counters_days: Days = Field(default=30, description="Repeat counts of processes that ended.")
+    alerts_days: Days = Field(default=90, description="Lines of the alert list.")
+    windows_days: Days = Field(default=30, description="Samples of series that nobody measures any more.")
+    tombstones_days: Days = Field(default=7, description="Members of closed groups, and resolves without a firing.")
+    history_days: Days = Field(default=30, description="Histories of Durable waits that ended.")
+    closed_incidents_days: Days = Field(
+        default=0,
+        description="Closed incidents with timeline, audit and evidence. A stub, the approvals and what the system "
+        "chain says of the removal stay.",
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _for_ever_or_long_enough(cls, days: float) -> float:
+        if 0 < days < 2:
+            raise ValueError("0 (for ever) or at least 2 days was expected")
+        return days
 
 
 class Otlp(Section):
     """OpenTelemetry over HTTP, to a collector or a product that speaks it."""
 
-    endpoint: str = Field(
-        default="", description="Base address, such as `http://127.0.0.1:4318`; empty sends nothing."
-    )
+    endpoint: str = Field(default="", description="Base address, such as `http://127.0.0.1:4318`; empty sends nothing.")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="Headers such as an API key.")
 
 
@@ -276,6 +302,40 @@ class TelemetrySettings(Section):
     azure_monitor: AzureMonitor = Field(
         default_factory=AzureMonitor, description="Azure Monitor; off without a connection string."
     )
+
+
+class SelfMonitoring(Section):
+    """How ARGUS watches itself; names of timers are those `python -m argus status` shows."""
+
+    enabled: bool = Field(default=True, description="Raise signals about ARGUS itself, and tell people.")
+    failures: int = Field(default=3, ge=1, le=100, description="Failures in a row that are worth a signal.")
+    channels: list[str] = Field(
+        default_factory=list, description="Told directly when store or bus are what is broken; empty: as in `notify`."
+    )
+    repeat_s: float = Field(default=3600, ge=60, le=YEAR_S, description="What lasts is said again, in seconds.")
+    slow_s: Seconds = Field(default=2, gt=0, description="A store that answers later counts as failing, in seconds.")
+    late_s: dict[str, Seconds] = Field(
+        default_factory=dict,
+        description="A timer is late after this, in seconds, by its name; "
+        f"else {', '.join(f'{name} {value:g}' for name, value in TIMER_LATE_S.items())}.",
+    )
+    queue_age_s: dict[Queue, Seconds] = Field(
+        default_factory=dict,
+        description="A queue with an older message is stuck, in seconds, by its name; "
+        f"else {', '.join(f'{name} {value:g}' for name, value in QUEUE_AGE_S.items())}.",
+    )
+    held_age_s: Seconds = Field(default=86_400, gt=0, description="An event held for longer is told, in seconds.")
+    remind_before_s: Seconds = Field(
+        default=600, description="Approvals without a vote are reminded of before the deadline, in seconds."
+    )
+
+    def late_after_s(self) -> dict[str, float]:
+        """When each known timer is late, in seconds since its last run."""
+        return {**TIMER_LATE_S, **self.late_s}
+
+    def oldest_s(self) -> dict[Queue, float]:
+        """How old the oldest message of each queue may be, in seconds; the quarantine waits for people."""
+        return {**QUEUE_AGE_S, **self.queue_age_s}
 
 
 class Settings(Section):
@@ -308,8 +368,10 @@ class Settings(Section):
     execution: Execution = Field(default_factory=Execution, description="Guardrails of the executor.")
     closing: Closing = Field(default_factory=Closing, description="When an incident is over.")
     policy: Policy = Field(default_factory=Policy, description="What the conductor lets through.")
+    retention: Retention = Field(default_factory=Retention, description="How long things are kept.")
     host: Host = Field(default_factory=Host, description="What the hosting platform promises.")
     store: StoreSettings = Field(default_factory=StoreSettings, description="Where rows are kept.")
     telemetry: TelemetrySettings = Field(
         default_factory=TelemetrySettings, description="What ARGUS tells of its own work."
     )
+    self_monitoring: SelfMonitoring = Field(default_factory=SelfMonitoring, description="How ARGUS watches itself.")

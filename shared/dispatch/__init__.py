@@ -5,8 +5,15 @@ In: a message body from a queue. Out: one committed transaction and sent events,
 """
 
 from shared.dispatch.batch import signals
+from shared.dispatch.beating import beats, watch
+from shared.dispatch.braking import work_off
 from shared.dispatch.engine import Create, Engine, Handle, Worker
 from shared.dispatch.hop import hop
-from shared.dispatch.rounds import poll, receive, tidy
+from shared.dispatch.merged import hop_many
+from shared.dispatch.rounds import collect_dead_letters, poll, receive, tidy
+from shared.dispatch.upkeep import anchor, purge
 
-__all__ = ["Create", "Engine", "Handle", "Worker", "hop", "poll", "receive", "signals", "tidy"]
+__all__ = [
+    "Create", "Engine", "Handle", "Worker", "anchor", "beats", "collect_dead_letters", "hop", "hop_many", "poll",
+    "purge", "receive", "signals", "tidy", "watch", "work_off",
+]  # fmt: skip

@@ -11,12 +11,17 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.agents.sentinel import alert_router
+from shared.agents.sentinel.repeats import Bodies
+from shared.agents.watch.pulse import Pulse
+from shared.dispatch.brake_state import BrakeState
+from shared.dispatch.recent import Recent
 from shared.model.event import Event
 from shared.model.incident import Incident
 from shared.model.outcome import Outcome
 from shared.model.pipeline import MicroAgent
 from shared.ports import Ports
 from shared.ports.telemetry import NoTelemetry, Telemetry
+from shared.records.index import Shown
 
 
 class Handle(Protocol):
@@ -59,6 +64,11 @@ class Engine:
         jitter: a number in [0, 1) for the back-off.
         invocation: owner of intents; unique per process and call.
         memory: repeats of alerts, shared by the threads of this process.
+        bodies: webhook bodies of repeats that came a moment ago, shared by the threads of this process.
+        recent: incidents as this process committed them a moment ago.
+        shown: lines of the incident list as this process wrote them.
+        brake: the storm brake as this process knows it.
+        pulse: how timers and parts did lately, shared by the threads of this process.
     """
 
     ports: Ports
@@ -68,3 +78,8 @@ class Engine:
     invocation: Callable[[], str]
     telemetry: Telemetry = field(default_factory=NoTelemetry)
     memory: alert_router.FoldMemory = field(default_factory=alert_router.FoldMemory)
+    bodies: Bodies = field(default_factory=Bodies)
+    pulse: Pulse = field(default_factory=Pulse)
+    recent: Recent = field(default_factory=Recent)
+    shown: Shown = field(default_factory=Shown)
+    brake: BrakeState = field(default_factory=BrakeState)

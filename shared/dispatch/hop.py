@@ -11,16 +11,18 @@ from datetime import timedelta
 from functools import partial
 
 from shared.agents import conductor
-from shared.dispatch.commit import commit, drain
+from shared.dispatch import braking, lacking
+from shared.dispatch.commit import commit, create, drain
 from shared.dispatch.engine import Engine, Worker
 from shared.dispatch.failures import BACK_OFF_MOST, quarantine_body, watched
 from shared.model.errors import PermanentError, Reason, TransientError
-from shared.model.event import Event, GroupChanged, GroupChangeKind, IncidentRequested
+from shared.model.event import ClosingRequested, Event, GroupChanged, GroupChangeKind, IncidentRequested
 from shared.model.outcome import Go, Outcome, Ruling
 from shared.model.pipeline import DESTINATION, STAGES, MicroAgent, Queue
-from shared.ports.store import Table
+from shared.ports.store import Store, Table
 from shared.ports.telemetry import Ending
-from shared.records import incidents, intents, journal, letters
+from shared.records import evidence, incidents, intents, journal, letters
+from shared.records.remembering import Remembering
 
 
 def hop(engine: Engine, queue: Queue, body: bytes) -> None:
@@ -31,64 +33,98 @@ def hop(engine: Engine, queue: Queue, body: bytes) -> None:
     Raises:
         TransientError: bus or store themselves failed; the host must abandon the message (rule H10).
     """
+    event = read(engine, queue, body)
+    if event is not None:
+        watched(engine, queue, event, partial(run, engine, queue, event))
+
+
+def read(engine: Engine, queue: Queue, body: bytes) -> Event | None:
+    """The event of a message; ``None`` for what is no event of this queue, which goes to quarantine."""
     try:
         event = letters.read(engine.ports.store, body)
         if DESTINATION[type(event.data)] is not queue:
             raise PermanentError(f"{event.type} does not belong on {queue}", Reason.BAD_INPUT)
     except PermanentError as error:
         quarantine_body(engine, queue, body, error)
-        return
-    watched(engine, queue, event, partial(_run, engine, queue, event))
+        return None
+    return event
 
 
-def _run(engine: Engine, queue: Queue, event: Event) -> Ending:
+def run(engine: Engine, queue: Queue, event: Event) -> Ending:
+    """Do what one event asks for; what it raises is for `watched`."""
     ports, stage = engine.ports, STAGES[queue]
     chain = [(name, engine.workers[name]) for name in stage.chain]
-    loaded = incidents.load(ports.store, event.subject)
-    if loaded is None:
-        _begin(engine, event, chain[0])
+    loaded = None
+    if not _opens(event):
+        loaded = engine.recent.of(event, engine.clock()) or incidents.load(ports.store, event.subject)
+    elif not _begin(engine, event, chain[0]):
+        loaded = incidents.load(ports.store, event.subject)
+    if loaded is None and not _opens(event):
+        raise TransientError("there is no such incident yet", Reason.NOT_YET, timedelta(seconds=1))
     for _, worker in chain:
         if worker.always is not None:
             worker.always(event, ports)
     if loaded is None:
         return Ending.DONE
-    incident = loaded.incident
+    try:
+        return _judged(engine, queue, event, loaded, chain)
+    except Exception:
+        # Without effects only the commit tells that an event was worked off before, and a repeat may not get there.
+        if not stage.effects and incidents.done(ports.store, event):
+            return _before(engine, event)
+        raise
+
+
+def _judged(
+    engine: Engine,
+    queue: Queue,
+    event: Event,
+    loaded: incidents.Loaded,
+    chain: Sequence[tuple[MicroAgent, Worker]],
+) -> Ending:
+    """Ask the policy, and do what it says (rule H1)."""
+    ports, stage, incident = engine.ports, STAGES[queue], loaded.incident
     if incident.purged_before is not None and event.time < incident.purged_before:
         raise PermanentError("older than what the incident still remembers", Reason.TOO_OLD)
-    if ports.store.get(Table.INCIDENTS, incident.id, incidents.INBOX + event.id) is not None:
-        drain(engine, incident.id)
-        return Ending.BEFORE
     now = engine.clock()
     ruling = conductor.rule(event.data, stage.chain, incident, ports.settings, now)
     if ruling.go is Go.HOLD:
         released = incidents.released_from(ports.store, event)
         ruling = conductor.rule(event.data, stage.chain, incident, ports.settings, now, released)
+    if ruling.go is Go.GO:
+        ruling = braking.admit(engine, event, incident)
     if ruling.go is Go.HOLD:
+        if incidents.done(ports.store, event):
+            return _before(engine, event)
         _hold(engine, event, ruling)
         return Ending.HELD
     if ruling.go is Go.SKIP and queue is Queue.ACTIONS and intents.begun(ports.store, event):
         ruling = conductor.GO  # it may have happened: the executor finds out before it refuses (rule D4)
     if ruling.go is not Go.GO:
         answers = [(chain[0][0], conductor.instead(ruling, event.data, incident, ports.settings))]
-        commit(engine, event, loaded, answers, ())
+        if commit(engine, event, loaded, answers, ()) is Ending.BEFORE:
+            return Ending.BEFORE
         return Ending.SKIPPED if ruling.go is Go.SKIP else Ending.ESCALATED
-    if stage.effects:
-        _work_outside(engine, event, loaded, chain)
-    else:
-        _work(engine, event, loaded, chain, [])
-    return Ending.DONE
+    return (_work_outside if stage.effects else _work)(engine, event, loaded, chain)
+
+
+def _before(engine: Engine, event: Event) -> Ending:
+    drain(engine, event.subject)
+    return Ending.BEFORE
 
 
 def _work_outside(
     engine: Engine, event: Event, loaded: incidents.Loaded, chain: Sequence[tuple[MicroAgent, Worker]]
-) -> None:
+) -> Ending:
     """Run micro-agents that touch the outside, under an intent (rules H2 and H3)."""
     owner, store = engine.invocation(), engine.ports.store
     lease = timedelta(seconds=engine.ports.settings.host.function_timeout_s)
     repeat = intents.claim(store, event, owner, lease, engine.clock())
+    if repeat is None:
+        return _before(engine, event)
     done: list[MicroAgent] = []
     try:
-        _work(replace(engine, ports=replace(engine.ports, repeat=repeat)), event, loaded, chain, done)
+        return _work(replace(engine, ports=replace(engine.ports, repeat=repeat)), event, loaded, chain, done)
     except Exception as error:
         # Nothing was sent only when this attempt says so, no one before it in the chain did, and no attempt before it.
         nothing = isinstance(error, TransientError) and error.sent is False and not done and not repeat
@@ -101,44 +137,58 @@ def _work(
     event: Event,
     loaded: incidents.Loaded,
     chain: Sequence[tuple[MicroAgent, Worker]],
-    done: list[MicroAgent],
-) -> None:
+    done: list[MicroAgent] | None = None,
+) -> Ending:
     """Call the micro-agents and commit what they answer; ``done`` collects those that have answered."""
+    done = [] if done is None else done
+    if event.data.TYPE == ClosingRequested.TYPE:  # the closer turns the claim before the commit (rule C2)
+        loaded = incidents.marked(engine.ports.store, loaded, engine.clock())
     reads = tuple(name for _, worker in chain for name in worker.reads)
     while True:
         view, now = loaded.incident, engine.clock()
+        memory = Remembering(engine.ports.store)
+        store: Store = memory if len(chain) > 1 else engine.ports.store
         answers: list[tuple[MicroAgent, Outcome]] = []
         for name, worker in chain:
-            ports = replace(engine.ports, repeat=engine.ports.repeat or name in done)
+            ports = replace(engine.ports, store=store, repeat=engine.ports.repeat or name in done)
             with engine.telemetry.work(name, view.id):
                 outcome = worker.handle(event, view, now, ports)
             done.append(name)
             answers.append((name, outcome))
+            memory.expect(Table.INCIDENTS, view.id, evidence.rows_of_texts(outcome.texts))
             view = journal.apply(view, outcome.changes)
         stale = commit(engine, event, loaded, answers, reads)
-        if stale is None:
-            return
+        if isinstance(stale, Ending):
+            if stale is Ending.DONE:
+                lacking.reached(engine, event, loaded.incident, view)
+            return stale
         loaded = stale  # a field it had read changed meanwhile: decide again (rule H6)
 
 
-def _begin(engine: Engine, event: Event, first: tuple[MicroAgent, Worker]) -> None:
-    """Create an incident, or wait until somebody has (rule S3)."""
+def _opens(event: Event) -> bool:
+    """Whether it makes an incident; anything else waits until somebody has (rule S3)."""
+    data = event.data
+    return isinstance(data, IncidentRequested) or (isinstance(data, GroupChanged) and data.kind is GroupChangeKind.OPEN)
+
+
+def _begin(engine: Engine, event: Event, first: tuple[MicroAgent, Worker]) -> bool:
+    """Create an incident without looking, which is right but for a repeat; False when it is there already."""
     name, worker = first
-    opens = isinstance(event.data, IncidentRequested) or (
-        isinstance(event.data, GroupChanged) and event.data.kind is GroupChangeKind.OPEN
-    )
-    if not opens or worker.create is None:
-        raise TransientError("there is no such incident yet", Reason.NOT_YET, timedelta(seconds=1))
+    if worker.create is None:
+        raise TransientError("nobody creates incidents here", Reason.NOT_YET, timedelta(seconds=1))
     now = engine.clock()
     ruling = conductor.rule(event.data, (name,), None, engine.ports.settings, now)
     if ruling.go is Go.HOLD:
+        if incidents.load(engine.ports.store, event.subject) is not None:
+            return False
         raise TransientError(ruling.reason, Reason.NOT_YET, timedelta(seconds=engine.ports.settings.policy.hold_s))
     with engine.telemetry.work(name, event.subject):
         incident, outcome = worker.create(event, now, engine.ports)
-    commit(engine, event, incidents.Loaded(incident, ""), [(name, outcome)], ())
+    return create(engine, event, incident, [(name, outcome)])
 
 
 def _hold(engine: Engine, event: Event, ruling: Ruling) -> None:
     """Keep the event until a time or a person releases it (rule H9)."""
     until = ruling.until or engine.clock() + BACK_OFF_MOST
     journal.hold(engine.ports.store, event, ruling, until, engine.clock())
+    engine.recent.forget(event.subject)

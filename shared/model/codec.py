@@ -15,12 +15,12 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
+from shared.model import compiled, versions
 from shared.model import event as ev
 from shared.model.errors import PermanentError, Reason
 
 T = TypeVar("T")
 SPEC_VERSION = "1.0"
-_PLAIN = frozenset({str, int, float, bool, type(None)})
 _PAYLOADS: Mapping[str, type[ev.Payload]] = {cls.TYPE: cls for cls in get_args(ev.Payload)}
 
 
@@ -33,28 +33,7 @@ def to_json(value: object) -> Any:
     Raises:
         TypeError: something else, or a naive datetime.
     """
-    if type(value) in _PLAIN:
-        return value
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, str | int | float):
-        return value
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise TypeError("a datetime without a zone cannot be sent")
-        return value.isoformat()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: to_json(getattr(value, name)) for name in _fields(type(value))}
-    if isinstance(value, Mapping):
-        return {str(k): to_json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    raise TypeError(f"{type(value).__name__} is no model value")
-
-
-@lru_cache(maxsize=256)
-def _fields(cls: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(cls))
+    return compiled.write(value)
 
 
 def canonical(value: object) -> str:
@@ -68,7 +47,15 @@ def from_json(cls: type[T], data: object) -> T:
     Raises:
         PermanentError: a field is unknown, missing or of the wrong type (reason ``bad_input``).
     """
-    return cast(T, _build(cls, data, cls.__name__))
+    return cast(T, _read(cls, data, cls.__name__))
+
+
+def _read(kind: Any, data: object, where: str) -> object:
+    """The quick way, and where it cannot go on the slow one, which tells what is wrong."""
+    try:
+        return compiled.reader(kind)(data)
+    except compiled.Unusual:
+        return _build(kind, data, where)
 
 
 @lru_cache(maxsize=256)
@@ -180,6 +167,7 @@ def attempt_of(body: bytes) -> int:
 def _encode(event: ev.Event, member: str, content: object) -> bytes:
     envelope = {
         "specversion": SPEC_VERSION,
+        versions.MESSAGE_ATTRIBUTE: versions.CURRENT,
         "id": event.id,
         "source": event.source,
         "type": event.type,
@@ -199,7 +187,8 @@ def decode_event(body: bytes) -> ev.Event:
     """Read an event.
 
     Raises:
-        PermanentError: not JSON, not CloudEvents 1.0, an unknown type, or a payload that does not fit it.
+        PermanentError: not JSON, not CloudEvents 1.0, written by a newer ARGUS, an unknown type, or a payload that does
+            not fit it.
     """
     try:
         envelope = json.loads(body)
@@ -207,6 +196,7 @@ def decode_event(body: bytes) -> ev.Event:
         raise PermanentError("the message is not JSON", Reason.BAD_INPUT) from None
     if not isinstance(envelope, dict) or envelope.get("specversion") != SPEC_VERSION:
         raise PermanentError("the message is no CloudEvents 1.0 envelope", Reason.BAD_INPUT)
+    version = _version(envelope)  # first: of a newer one nothing else may be expected to be known
     kind = _PAYLOADS.get(str(envelope.get("type")))
     if kind is None:
         raise PermanentError(f"nobody knows the event type {envelope.get('type')!r}", Reason.BAD_INPUT)
@@ -216,8 +206,19 @@ def decode_event(body: bytes) -> ev.Event:
         source=cast(str, _build(str, envelope.get("source"), "source")),
         subject=cast(str, _build(str, envelope.get("subject", ""), "subject")),
         time=_build_time(envelope.get("time"), "time"),
-        data=cast(ev.Payload, _build(kind, envelope.get("data"), kind.__name__)),
+        data=cast(ev.Payload, _read(kind, _upgraded(kind.TYPE, envelope.get("data"), version), kind.__name__)),
         traceparent=cast(str, _build(str, envelope.get("traceparent", ""), "traceparent")),
         attempt=cast(int, _build(int, envelope.get("attempt", 0), "attempt")),
         not_before=None if not_before is None else _build_time(not_before, "notbefore"),
     )
+
+
+def _version(envelope: Mapping[str, object]) -> int:
+    try:
+        return versions.version_of(envelope.get(versions.MESSAGE_ATTRIBUTE), "the message")
+    except (versions.NewerSchema, ValueError) as wrong:
+        raise PermanentError(str(wrong), Reason.BAD_INPUT) from None
+
+
+def _upgraded(kind: str, data: object, version: int) -> object:
+    return versions.upgrade(kind, data, version, versions.MESSAGES) if isinstance(data, dict) else data

@@ -66,6 +66,7 @@ class TransientError(ArgusError):
         reason: why, for people and metrics.
         retry_after: the least time to wait; ``None`` leaves it to the back-off.
         sent: ``False`` when the effect certainly did not happen, ``None`` when nobody knows (rule H3).
+        part: configured name of what failed, where the event itself does not say; empty otherwise.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class TransientError(ArgusError):
         reason: Reason = Reason.UNAVAILABLE,
         retry_after: timedelta | None = None,
         sent: bool | None = False,
+        part: str = "",
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.retry_after = retry_after
         self.sent = sent
+        self.part = part

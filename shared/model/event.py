@@ -66,14 +66,35 @@ class SignalsReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupJoins:
+    """Alerts of another group that travel in the same message."""
+
+    group_key: str
+    generation: int
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GroupChanged:
-    """A group opens an incident, or an alert of it joins one."""
+    """A group opens an incident, or alerts of it join one.
+
+    Attributes:
+        more: alerts after ``alert``, in the order in which the router saw them.
+        beside: joins of other groups; each is worked off as an event of its own.
+    """
 
     TYPE: ClassVar[str] = "argus.group.changed.v1"
     kind: GroupChangeKind
     group_key: str
     generation: int
     alert: Alert
+    more: tuple[Alert, ...] = ()
+    beside: tuple[GroupJoins, ...] = ()
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """All of them, in order."""
+        return (self.alert, *self.more)
 
 
 @dataclass(frozen=True, slots=True)

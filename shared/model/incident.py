@@ -5,7 +5,8 @@ In: patches from micro-agents, applied by `dispatch`. Out: what agents, portal a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.model.action import ActionResult
@@ -15,11 +16,12 @@ from shared.model.audit import GENESIS
 from shared.model.diagnosis import Diagnosis
 from shared.model.document import Document
 from shared.model.lifecycle import State
+from shared.model.missing import Missing
 from shared.model.recommendation import Recommendation
 from shared.model.signal import Severity, Status
 from shared.model.ticket import Ticket
 
-MAX_ALERTS_HELD = 100  # the group row keeps every member; the incident keeps the newest for people
+MAX_ALERTS_HELD = 20  # the group's rows keep every member; the incident keeps some whole, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,12 @@ class Incident:
         id: UUIDv5 of group key and generation, or of a person's request (rule S3).
         version: grows by one with every commit; lists never show an older one over a newer (rule P1).
         group_key: the group that claimed it; empty for a manual incident.
-        alerts: newest state of each alert in it, at most ``MAX_ALERTS_HELD``.
+        alerts: newest state of alerts in it, at most ``MAX_ALERTS_HELD``: the first, those that fire, the newest.
+        heard: newest state of every alert in it, in a few characters each; see `shared.records.heard`.
         entries: how many timeline rows there are; the audit chain has as many.
         audit_head: hash of the last audit entry.
         purged_before: working rows older than this are gone (rule H11).
+        missing: parts of the outside that could not be reached, and what waits for them.
     """
 
     id: str
@@ -108,6 +112,7 @@ class Incident:
     acknowledged_by: str = ""
     acknowledged_at: datetime | None = None
     assignee: str = ""
+    assigned_at: datetime | None = None
     ticket: Ticket | None = None
     diagnosis: Diagnosis | None = None
     recommendation: Recommendation | None = None
@@ -124,6 +129,8 @@ class Incident:
     entries: int = 0
     audit_head: str = GENESIS
     purged_before: datetime | None = None
+    missing: tuple[Missing, ...] = ()
+    heard: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:

@@ -23,6 +23,7 @@ class NoticeKind(StrEnum):
     REOPENED = "reopened"
     PUBLISHED = "published"
     INFO = "info"
+    STORM = "storm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Notice:
 
     Attributes:
         thread: the incident id; channels that can, keep one thread per incident.
+        service: what the incident is about; for receivers that route.
+        alerts: how many alerts the incident had when this was said.
     """
 
     kind: NoticeKind
@@ -56,3 +59,5 @@ class Notice:
     thread: str
     facts: tuple[Fact, ...] = ()
     links: tuple[Link, ...] = ()
+    service: str = ""
+    alerts: int = 0

@@ -5,10 +5,13 @@ In: nothing. Out: values that `dispatch` commits in one transaction (rules H4 an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
+from shared.model.diagnosis import Evidence
 from shared.model.event import Payload
 from shared.model.lifecycle import Moment
 
@@ -30,13 +33,21 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Revise:
+    """Change one named field by a function of its value as it is at commit time."""
+
+    field: str
+    how: Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
 class Happened:
     """A lifecycle moment; it applies to the state as it is at commit time."""
 
     moment: Moment
 
 
-Change = Put | Append | Happened
+Change = Put | Append | Revise | Happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,8 @@ class Outcome:
         what: a few words in the past tense for the timeline, such as ``ticket INC0010001 opened``.
         reason: why, for the timeline and the audit trail; never empty.
         person: the person behind it, if any.
+        evidence: to keep with the incident, in the same transaction where it fits.
+        texts: written texts to keep likewise, under the ids their content gives them.
     """
 
     what: str
@@ -62,6 +75,8 @@ class Outcome:
     changes: tuple[Change, ...] = ()
     events: tuple[Emit, ...] = ()
     person: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 class Go(StrEnum):

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, urlencode
 
 from shared.model.errors import PermanentError, TransientError
-from shared.portal import changes, json_api, pages
+from shared.portal import changes, json_api, list_pages, pages, readiness, recovering, status, storm
 from shared.portal.access import KEY_QUERY, Access, SignIn
 from shared.portal.exchange import SECURITY_HEADERS, Refused, Request, Response, problem, redirect
 from shared.portal.site import STATIC_TYPES, Site, Visit, static_files, templates
@@ -25,10 +25,15 @@ _ID = r"(?P<name>[^/]{1,200})"
 _VERB = r"(?P<verb>acknowledge|assign|close|investigate)"
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", r"/", pages.incident_list),
-    ("GET", r"/alerts", pages.alert_list),
+    ("GET", r"/", list_pages.incident_list),
+    ("GET", r"/alerts", list_pages.alert_list),
+    ("GET", r"/search", list_pages.search),
     ("GET", r"/alerts/raw", pages.raw_body),
-    ("GET", r"/quarantine", pages.quarantine_list),
+    ("GET", r"/quarantine", recovering.quarantine_page),
+    ("POST", r"/quarantine/(?P<entry_id>[^/]{1,200})/(?P<verb>replay|drop)", recovering.act_form),
+    ("POST", rf"/held/{_ID}/(?P<event_id>[^/]{{1,200}})/release", recovering.release_form),
+    ("GET", r"/status", status.page),
+    ("POST", r"/brake/(?P<verb>on|off)", storm.switch_form),
     ("GET", r"/open", pages.open_form),
     ("POST", r"/open", changes.open_incident),
     ("GET", r"/signin", pages.sign_in_page),
@@ -39,8 +44,16 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", r"/approvals/(?P<approval_id>[^/]{1,200})", pages.approval),
     ("POST", r"/approvals/(?P<approval_id>[^/]{1,200})", changes.decide),
     ("GET", r"/api/session", json_api.session),
+    ("GET", r"/api/status", status.answer),
+    ("GET", r"/api/brake", storm.answer),
+    ("POST", r"/api/brake/(?P<verb>on|off)", storm.switch_json),
     ("GET", r"/api/alerts", json_api.alert_list),
-    ("GET", r"/api/quarantine", json_api.quarantine_list),
+    ("GET", r"/api/search", json_api.search),
+    ("GET", r"/api/quarantine", recovering.quarantine_json),
+    ("GET", r"/api/quarantine/(?P<entry_id>[^/]{1,200})", recovering.entry_json),
+    ("POST", r"/api/quarantine/(?P<entry_id>[^/]{1,200})/(?P<verb>replay|drop)", recovering.act_json),
+    ("GET", r"/api/held", recovering.held_json),
+    ("POST", rf"/api/held/{_ID}/(?P<event_id>[^/]{{1,200}})/release", recovering.release_json),
     ("GET", r"/api/incidents", json_api.incident_list),
     ("POST", r"/api/incidents", json_api.open_incident),
     ("GET", rf"/api/incidents/{_ID}", json_api.incident),
@@ -66,6 +79,13 @@ class Portal:
         access = Access(ports.settings, identity)
         self._site = Site(ports, access, development, templates(), static_files())
         self._clock = clock
+        self._readiness = readiness.Readiness(ports, clock)
+
+    def ready(self, request: Request) -> Response:
+        """Whether this instance can do its work; why not is for those who may read."""
+        access = self._site.access
+        details = access.may_read(request, access.who(request))
+        return readiness.respond(self._readiness.look(), details, "strict" in request.query)
 
     def respond(self, request: Request) -> Response:
         """Answer a request.

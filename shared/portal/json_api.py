@@ -10,11 +10,13 @@ from functools import partial
 from urllib.parse import quote
 
 from shared.model import codec
-from shared.model.lifecycle import State
+from shared.model.signal import Severity, Status
 from shared.portal import acts, changes, read_model
 from shared.portal.exchange import Refused, Response, json_answer
-from shared.portal.read_model import LISTED, Filter
+from shared.portal.list_pages import MAX_WORDS_CHARS, STATES, cursor_of
+from shared.portal.read_model import LISTED
 from shared.portal.site import Visit
+from shared.records.lists import AlertFilter, Filter
 
 DEFAULT_LIMIT = 100
 MAX_BODY_BYTES = 256 * 1024  # the longest text a field takes is 4000 characters
@@ -34,10 +36,11 @@ def incident_list(visit: Visit) -> Response:
     visit.reader()
     query = visit.request.query
     state = query.get("state", "all")
-    if state not in ("open", "closed", "all", *State):
+    if state not in STATES:
         raise Refused(400, f"Nobody knows the state {state!r}", "Use open, closed, all or a state of the lifecycle.")
-    wanted = Filter(state, query.get("service", ""), query.get("q", ""))
-    return json_answer(codec.to_json(read_model.incident_list(visit.site.ports.store, wanted, _limit(visit))))
+    wanted = Filter(state, query.get("service", ""), query.get("q", ""), _severity(visit))
+    found = read_model.incident_list(visit.site.ports.store, wanted, limit_of(visit), cursor_of(visit))
+    return json_answer(codec.to_json(found))
 
 
 def incident(visit: Visit, name: str) -> Response:
@@ -62,28 +65,51 @@ def flat(view: read_model.IncidentView) -> dict[str, object]:
 def alert_list(visit: Visit) -> Response:
     """Alerts as lines."""
     visit.reader()
-    return json_answer(codec.to_json(read_model.alert_list(visit.site.ports.store, _limit(visit))))
+    query = visit.request.query
+    status = query.get("state", "")
+    if status and status not in tuple(Status):
+        raise Refused(400, f"Nobody knows the state {status!r}", f"Use {' or '.join(Status)}.")
+    wanted = AlertFilter(status, query.get("service", ""), query.get("q", ""), _severity(visit))
+    found = read_model.alert_list(visit.site.ports.store, limit_of(visit), wanted, cursor_of(visit))
+    return json_answer(codec.to_json(found))
 
 
-def quarantine_list(visit: Visit) -> Response:
-    """What nobody could work off."""
+def search(visit: Visit) -> Response:
+    """Incidents and alerts that have all the words."""
     visit.reader()
-    return json_answer(codec.to_json(read_model.quarantine_list(visit.site.ports.store, visit.now, _limit(visit))))
+    query = visit.request.query
+    words, inside = query.get("q", "").strip(), query.get("in", "")
+    if not words or len(words) > MAX_WORDS_CHARS:
+        raise Refused(400, "Nothing to look for", f"Send words in q, at most {MAX_WORDS_CHARS} characters.")
+    if inside and inside not in read_model.SEARCHED:
+        raise Refused(400, f"Nobody can search in {inside!r}", f"Use {' or '.join(read_model.SEARCHED)}.")
+    cursor = cursor_of(visit)
+    if cursor and not inside:
+        raise Refused(400, "It is not said of what this is the next page", "Send `in` beside `cursor`.")
+    limit = limit_of(visit, read_model.FOUND)
+    return json_answer(codec.to_json(read_model.search(visit.site.ports.store, words, inside, cursor, limit)))
+
+
+def _severity(visit: Visit) -> str:
+    severity = visit.request.query.get("severity", "").lower()
+    if severity and severity not in tuple(Severity):
+        raise Refused(400, f"Nobody knows the severity {severity!r}", f"Use one of {', '.join(Severity)}.")
+    return severity
 
 
 def open_incident(visit: Visit) -> Response:
     """Open an incident by hand."""
-    return _accepted(changes.request_incident(visit, partial(_fields, visit)), "opened")
+    return _accepted(changes.request_incident(visit, partial(fields_of, visit)), "opened")
 
 
 def act(visit: Visit, name: str, verb: str) -> Response:
     """Acknowledge, assign, close or investigate."""
-    return _accepted(changes.perform(visit, name, verb, partial(_fields, visit)), acts.ACTS[verb])
+    return _accepted(changes.perform(visit, name, verb, partial(fields_of, visit)), acts.ACTS[verb])
 
 
 def decide(visit: Visit, approval_id: str) -> Response:
     """Vote."""
-    view, no, told = changes.vote(visit, approval_id, partial(_fields, visit))
+    view, no, told = changes.vote(visit, approval_id, partial(fields_of, visit))
     if no is not None:
         raise Refused(no.status, "The vote was not accepted", no.why)
     body = {"accepted": True, "approval": view.request.id, "incident": view.request.incident_id, "queued": told}
@@ -95,14 +121,24 @@ def _accepted(incident_id: str, what: str) -> Response:
     return json_answer({"accepted": True, "incident": incident_id, "what": what}, 202, location)
 
 
-def _limit(visit: Visit) -> int:
-    given = visit.request.query.get("limit", str(DEFAULT_LIMIT))
+def limit_of(visit: Visit, usual: int = DEFAULT_LIMIT) -> int:
+    """How many lines a list may have.
+
+    Raises:
+        Refused: 400.
+    """
+    given = visit.request.query.get("limit", str(usual))
     if not (given.isascii() and given.isdigit() and len(given) <= 6 and 1 <= int(given) <= LISTED):
         raise Refused(400, "The limit is no number that works", f"Use 1 to {LISTED}.")
     return int(given)
 
 
-def _fields(visit: Visit) -> dict[str, str]:
+def fields_of(visit: Visit) -> dict[str, str]:
+    """The texts of a JSON body.
+
+    Raises:
+        Refused: 413, 415 or 400.
+    """
     if not visit.request.body:
         return {}
     kind = visit.request.headers.get("content-type", "").partition(";")[0].strip().lower()

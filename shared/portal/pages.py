@@ -9,49 +9,13 @@ import re
 from urllib.parse import quote
 
 from shared.model.approval import Choice
-from shared.model.lifecycle import State
 from shared.portal import deciding, read_model
 from shared.portal.exchange import SECURITY_HEADERS, TEXT, Refused, Response, redirect
-from shared.portal.read_model import ApprovalView, Filter
+from shared.portal.read_model import ApprovalView
 from shared.portal.site import Visit
+from shared.records import incidents
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-SHOWN = 200  # a page of 1000 lines is 600 KB
-_STATES = ("open", "closed", "all", *State)
-
-
-def incident_list(visit: Visit) -> Response:
-    """The incident list with its filter."""
-    visit.reader()
-    query = visit.request.query
-    state = query.get("state", "open")
-    wanted = Filter(state if state in _STATES else "open", query.get("service", "").strip(), query.get("q", "").strip())
-    everything = read_model.incident_list(visit.site.ports.store, Filter("all"))
-    shown = tuple(line for line in everything.incidents if wanted.matches(line))
-    closed = sum(line.state is State.CLOSED for line in everything.incidents)
-    services = sorted({line.service for line in everything.incidents} | set(visit.site.ports.settings.services))
-    return visit.html(
-        "incidents.html",
-        lines=shown[:SHOWN],
-        matching=len(shown),
-        listed=read_model.LISTED if everything.count >= read_model.LISTED else 0,
-        wanted=wanted,
-        services=[service for service in services if service],
-        counts={"open": everything.count - closed, "closed": closed, "all": everything.count},
-        waiting=[line for line in everything.incidents if line.awaiting and line.state is not State.CLOSED],
-    )
-
-
-def alert_list(visit: Visit) -> Response:
-    """The alert list: every alert, and why it did or did not open an incident."""
-    visit.reader()
-    return visit.html("alerts.html", alerts=read_model.alert_list(visit.site.ports.store).alerts)
-
-
-def quarantine_list(visit: Visit) -> Response:
-    """What nobody could work off, and why."""
-    visit.reader()
-    return visit.html("quarantine.html", found=read_model.quarantine_list(visit.site.ports.store, visit.now))
 
 
 def raw_body(visit: Visit) -> Response:
@@ -104,14 +68,14 @@ def approval_page(visit: Visit, view: ApprovalView, message: str = "", status: i
     if visit.person is not None:
         hash_seen = request.plan_hash
         no = deciding.refusal(request, view.decision, view.votes, visit.person, hash_seen, visit.now)
-    incident_view = read_model.incident_view(visit.site.ports.store, request.incident_id)
+    loaded = incidents.load(visit.site.ports.store, request.incident_id)
     return visit.html(
         "approval.html",
         status=status,
         view=view,
         request=request,
         plan=request.plan,
-        incident=incident_view.incident if incident_view else None,
+        incident=loaded.incident if loaded else None,
         closes_at=deciding.closes_at(request),
         intact=deciding.intact(request),
         may_not=no,

@@ -6,7 +6,8 @@ In: a store and an id or a filter. Out: frozen views; the JSON interface answers
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
@@ -16,12 +17,20 @@ from shared.model.approval import ApprovalRequest, Decision, Vote
 from shared.model.audit import AuditEntry, TimelineEntry
 from shared.model.diagnosis import Evidence, EvidenceKind
 from shared.model.incident import Incident
-from shared.model.lifecycle import State
+from shared.portal.kept import HeldView, held_of
 from shared.ports.store import Store
-from shared.records import approvals, audit_chain, evidence, incidents, index, payloads
-from shared.records.index import IncidentLine
+from shared.records import approvals, audit_chain, evidence, incidents, lists, payloads
+from shared.records.index import AlertLine, IncidentLine
+from shared.records.lists import AlertFilter, Filter, Found
+from shared.records.redaction import redact
 
-LISTED = 1000  # the newest incidents and alerts that lists and prefixes look at
+LISTED = 1000  # the most lines in one answer
+FOUND, NAMED = 25, 5  # the most lines in each part of a search
+MOST_LOOKED_AT, MOST_S = 4000, 0.06  # lines and seconds for each part of a search
+LIST_S = 0.12  # the longest that a list with a filter looks, on a busy machine or over a slow network
+SEARCHED = ("incidents", "alerts")
+MIN_NAME = 4
+MOST_NAMED = 20
 MIN_PREFIX = 6
 _REFERENCE = re.compile(r"\d{8}-[0-9a-f]{2}/[^/\\#?\x00-\x1f\x7f-\x9f]{1,200}")
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,200}")
@@ -54,15 +63,27 @@ class IncidentView:
     timeline: tuple[TimelineEntry, ...]
     evidence: tuple[Evidence, ...]
     approvals: tuple[ApprovalView, ...]
+    held: tuple[HeldView, ...]
     audit: AuditView
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentList:
-    """Lines of incidents, open ones first and newest first; ``count`` is how many are in this answer."""
+    """Lines of incidents, open ones first and newest first; ``count`` is how many are in this answer.
+
+    Attributes:
+        next: where the next page begins; empty at the end.
+        read: how many lines were looked at for this answer.
+        back_to: how far back that was; ``None`` when nothing was looked at.
+        early: stopped because enough was looked at: there may be more, and ``next`` goes on.
+    """
 
     incidents: tuple[IncidentLine, ...]
     count: int
+    next: str = ""
+    read: int = 0
+    back_to: datetime | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,91 +105,84 @@ class AlertView:
 
 @dataclass(frozen=True, slots=True)
 class AlertList:
-    """Lines of alerts, newest first; ``count`` is how many are in this answer."""
+    """Lines of alerts, newest first; the rest as in `IncidentList`."""
 
     alerts: tuple[AlertView, ...]
     count: int
+    next: str = ""
+    read: int = 0
+    back_to: datetime | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class QuarantinedView:
-    """Something nobody could work off.
+class SearchAnswer:
+    """What a search found.
 
     Attributes:
-        origin: the source or queue it came from.
-        reason: kind of failure; ``message`` says what was wrong.
-        subject: the incident concerned; empty for what arrived from outside.
-        raw: address of what was kept.
+        named: incidents of any age whose id or ticket number begins with the words, at most ``NAMED``.
+        incidents: those that have all the words, open ones first, as far back as was looked.
+        alerts: the same of alerts, newest first.
     """
 
-    id: str
-    at: datetime
-    origin: str
-    reason: str
-    message: str
-    subject: str
-    raw: str
+    query: str
+    named: tuple[IncidentLine, ...]
+    incidents: IncidentList
+    alerts: AlertList
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantineList:
-    """What is in quarantine, newest first; ``count`` is how many are in this answer, ``days`` how far back it goes."""
-
-    quarantined: tuple[QuarantinedView, ...]
-    count: int
-    days: int
+def incident_list(store: Store, wanted: Filter, limit: int = LISTED, cursor: str = "") -> IncidentList:
+    """Incidents that match, those that are not closed first, each newest first."""
+    return _incidents(lists.incidents(store, wanted, cursor, limit, late=after(LIST_S)))
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What a list shows.
+def after(seconds: float) -> Callable[[], bool]:
+    """Whether so many seconds are over, from now on."""
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
 
-    Attributes:
-        state: ``open`` (everything not closed), ``closed``, ``all``, or one state of the lifecycle.
-        text: words that must all occur in id, title, service, ticket or people, whatever their case.
+
+def any_incident(store: Store) -> bool:
+    """Whether there ever was one."""
+    return bool(lists.incidents(store, Filter("all"), size=1).lines)
+
+
+def alert_list(store: Store, limit: int = 200, wanted: AlertFilter | None = None, cursor: str = "") -> AlertList:
+    """Alerts that match, newest first, whether they opened an incident or not."""
+    return _alerts(lists.alerts(store, wanted or AlertFilter(), cursor, limit, late=after(LIST_S)))
+
+
+def search(store: Store, words: str, inside: str = "", cursor: str = "", limit: int = FOUND) -> SearchAnswer:
+    """Look for words.
+
+    Args:
+        inside: one of ``SEARCHED``, to look there alone; empty for both, from the newest on.
+        cursor: where the page before ended, when ``inside`` says of what.
     """
-
-    state: str = "open"
-    service: str = ""
-    text: str = ""
-
-    def matches(self, line: IncidentLine) -> bool:
-        """Whether the line is shown."""
-        if self.state == "open" and line.state is State.CLOSED:
-            return False
-        if self.state not in ("open", "all") and line.state != self.state:
-            return False
-        if self.service and line.service.casefold() != self.service.casefold():
-            return False
-        held = " ".join((line.id, line.title, line.service, line.ticket, line.assignee, line.acknowledged_by))
-        return all(word in held.casefold() for word in self.text.casefold().split())
+    named: tuple[IncidentLine, ...] = ()
+    if not cursor and inside != "alerts" and len(words) >= MIN_NAME and _ID.fullmatch(words):
+        named = lists.lines_named(store, words, NAMED)
+    open_and_closed, both = Filter("all", text=words), AlertFilter(text=words)
+    incidents_found: Found[IncidentLine] = Found()
+    alerts_found: Found[AlertLine] = Found()
+    if inside != "alerts":
+        at = cursor if inside else ""
+        incidents_found = lists.incidents(store, open_and_closed, at, limit, MOST_LOOKED_AT, after(MOST_S))
+    if inside != "incidents":
+        alerts_found = lists.alerts(store, both, cursor if inside else "", limit, MOST_LOOKED_AT, after(MOST_S))
+    return SearchAnswer(words, named, _incidents(incidents_found), _alerts(alerts_found))
 
 
-def incident_list(store: Store, wanted: Filter, limit: int = LISTED) -> IncidentList:
-    """The newest incidents that match, those that are not closed first."""
-    lines = [line for line in index.incidents(store, LISTED) if wanted.matches(line)]
-    lines.sort(key=lambda line: line.state is State.CLOSED)  # the sort is stable, so newest stays first
-    return IncidentList(tuple(lines[:limit]), min(len(lines), limit))
+def _incidents(found: Found[IncidentLine]) -> IncidentList:
+    return IncidentList(found.lines, len(found.lines), found.next, found.read, found.back_to, found.early)
 
 
-def alert_list(store: Store, limit: int = 200) -> AlertList:
-    """The newest alerts, whether they opened an incident or not."""
+def _alerts(found: Found[AlertLine]) -> AlertList:
     lines = tuple(
         AlertView(line.alert, line.incident_id, line.why, line.first_at, raw_address(line.alert.payload))
-        for line in index.alerts(store, limit)
+        for line in found.lines
     )
-    return AlertList(lines, len(lines))
-
-
-def quarantine_list(store: Store, now: datetime, limit: int = 200) -> QuarantineList:
-    """What nobody could work off in the last days."""
-    found = tuple(
-        QuarantinedView(
-            entry.id, entry.at, entry.origin, entry.reason, entry.message, entry.subject, raw_address(entry.payload)
-        )
-        for entry in payloads.quarantined(store, now, limit)
-    )
-    return QuarantineList(found, len(found), payloads.DAYS_LISTED)
+    return AlertList(lines, len(lines), found.next, found.read, found.back_to, found.early)
 
 
 def raw_address(reference: str) -> str:
@@ -178,14 +192,16 @@ def raw_address(reference: str) -> str:
 
 def raw_body(store: Store, reference: str) -> bytes | None:
     """A body as it arrived, values that look like secrets replaced; ``None`` when there is none of that name."""
-    return payloads.get(store, reference) if _REFERENCE.fullmatch(reference) else None
+    kept = payloads.get(store, reference) if _REFERENCE.fullmatch(reference) else None
+    return None if kept is None else redact(kept)  # our own messages are kept as they are
 
 
 def find_incident(store: Store, name: str) -> str:
     """The id of an incident.
 
     Args:
-        name: its id, or the first six or more characters of it when no other listed incident begins so.
+        name: its id, the first six or more characters of it when no other incident begins so, or the whole number of
+            its ticket.
 
     Returns:
         Empty when there is none, or more than one.
@@ -196,8 +212,8 @@ def find_incident(store: Store, name: str) -> str:
         return name
     if len(name) < MIN_PREFIX:
         return ""
-    found = [line.id for line in index.incidents(store, LISTED) if line.id.startswith(name.lower())]
-    return found[0] if len(found) == 1 else ""
+    found = [one for whole, one in lists.named(store, name, MOST_NAMED) if whole in (one, name.casefold())]
+    return found[0] if len(set(found)) == 1 else ""
 
 
 def incident_view(store: Store, incident_id: str) -> IncidentView | None:
@@ -215,6 +231,7 @@ def incident_view(store: Store, incident_id: str) -> IncidentView | None:
         timeline=incidents.timeline(store, incident_id),
         evidence=_ranked(evidence.all_of(store, incident_id), incident),
         approvals=tuple(view for view in asked if view is not None),
+        held=held_of(store, incident_id),
         audit=AuditView(not problem, problem, entries),
     )
 

@@ -15,13 +15,21 @@ from enum import Enum
 from typing import Any, Union, get_args, get_origin
 
 from shared.model.incident import Incident
-from shared.portal.read_model import AlertList, IncidentList, IncidentView, QuarantineList
+from shared.portal.kept import HeldList, QuarantineDetail, QuarantineList
+from shared.portal.read_model import AlertList, IncidentList, IncidentView, SearchAnswer
+from shared.portal.status import StatusView
+from shared.portal.storm_view import BrakeView
 
 ANSWERS: Mapping[str, type] = {
     "GET /api/incidents": IncidentList,
     "GET /api/incidents/{id}": IncidentView,
     "GET /api/alerts": AlertList,
+    "GET /api/search": SearchAnswer,
+    "GET /api/status": StatusView,
     "GET /api/quarantine": QuarantineList,
+    "GET /api/quarantine/{id}": QuarantineDetail,
+    "GET /api/held": HeldList,
+    "GET /api/brake": BrakeView,
 }
 _PLAIN: Mapping[type, Mapping[str, object]] = {
     str: {"type": "string"},

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,8 +20,10 @@ from shared.model.signal import Severity
 from shared.portal import words
 from shared.portal.access import Access, SignIn
 from shared.portal.charts import chart
+from shared.portal.counting import OpenCount
 from shared.portal.exchange import Refused, Request, Response, page
 from shared.portal.read_model import raw_address
+from shared.portal.storm_view import banner
 from shared.ports import Ports
 from shared.ports.identity import Person
 
@@ -40,6 +42,7 @@ class Site:
     sign_in: SignIn | None
     templates: Environment
     files: Mapping[str, bytes]
+    opened: OpenCount = field(default_factory=OpenCount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Visit:
             path=self.request.path,
             settings=self.site.ports.settings,
             can_sign_in=self.site.sign_in is not None,
+            storm=partial(banner, self.site.ports.store),
             note=words.NOTES.get(self.request.query.get("note", ""), ""),
             **values,
         )

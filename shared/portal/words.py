@@ -48,6 +48,11 @@ NOTES: Mapping[str, str] = {
     "opened": "Accepted. The incident is being created.",
     "voted": "Your vote is in. The outcome follows in a moment.",
     "kept": "Your vote is kept. The queue cannot be reached right now; the vote will be counted within a minute.",
+    "replay": "Accepted. What comes of it shows in a moment: here if it fails again, else on its incident.",
+    "drop": "Dropped. It can still be read under the state `dropped`.",
+    "released": "Released. It goes on in a moment.",
+    "brake_on": "The storm brake is on.",
+    "brake_off": "The storm brake is off. What is held is worked on by severity.",
     "signed_out": "You are signed out.",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.config.schema import Settings
 from shared.ports.action import Action
@@ -12,6 +12,7 @@ from shared.ports.channel import Channel
 from shared.ports.evidence import Investigator
 from shared.ports.knowledge import Knowledge
 from shared.ports.library import Library
+from shared.ports.queue_watch import NoQueueWatch, QueueWatch
 from shared.ports.source import Poller, Source
 from shared.ports.store import Store
 from shared.ports.ticketing import Ticketing
@@ -39,3 +40,4 @@ class Ports:
     destinations: Mapping[str, Knowledge]
     actions: Mapping[str, Action]
     repeat: bool = False
+    queue_watch: QueueWatch = field(default_factory=NoQueueWatch)

@@ -5,7 +5,7 @@ In: heads. Out: all heads ever kept; a chain that ends before its anchored head 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -21,6 +21,19 @@ class Head:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much an anchor holds.
+
+    Attributes:
+        lines: number of lines, whole ones only.
+        digest: SHA-256 over their bytes, line ends included; of an earlier state, over as many first lines.
+    """
+
+    lines: int
+    digest: str
+
+
 class Anchor(Protocol):
     """Keeps heads for ever."""
 
@@ -30,4 +43,20 @@ class Anchor(Protocol):
 
     def latest(self) -> dict[str, Head]:
         """The furthest kept head of every chain."""
+        ...
+
+
+class Ledger(Anchor, Protocol):
+    """An anchor that can be audited itself."""
+
+    def history(self) -> Mapping[str, Sequence[Head]]:
+        """Every head ever kept, by chain, in the order they were kept."""
+        ...
+
+    def extent(self, lines: int | None = None) -> Extent:
+        """How much is kept.
+
+        Args:
+            lines: only the first so many; fewer when there are not as many.
+        """
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from shared.model.pipeline import Queue
@@ -22,6 +22,7 @@ class Message:
         body: at most 256 KB with its properties.
         not_before: scheduled delivery (rule M4).
         subject: incident id, for people who look into the queue.
+        kept_for: after this the bus removes it, taken or not; ``None`` keeps it.
     """
 
     message_id: str
@@ -29,6 +30,7 @@ class Message:
     subject: str = ""
     traceparent: str = ""
     not_before: datetime | None = None
+    kept_for: timedelta | None = None
 
 
 class Bus(Protocol):

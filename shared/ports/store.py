@@ -40,6 +40,7 @@ class Table(StrEnum):
     KNOWLEDGE = "knowledge"
     PAYLOADS = "payloads"
     QUARANTINE = "quarantine"
+    HEARTBEATS = "heartbeats"
 
 
 class ConflictKind(StrEnum):
@@ -136,8 +137,11 @@ class Store(Protocol):
         """
         ...
 
-    def transact(self, table: Table, partition: str, operations: Sequence[Operation]) -> None:
+    def transact(self, table: Table, partition: str, operations: Sequence[Operation]) -> Sequence[str]:
         """Do all operations or none, 1 to 100 of them, on distinct rows.
+
+        Returns:
+            The new ETags in the order of the operations, empty after a delete.
 
         Raises:
             Conflict: the first operation, in order, that was refused.

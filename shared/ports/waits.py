@@ -29,10 +29,11 @@ class Enact:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What the store said: decided or not, and when to look again."""
+    """What the store said: decided or not, when to look again, and whose approval it is, if that is known."""
 
     decided: bool
     wake_at: datetime
+    incident_id: str = ""
 
 
 Step = Look | Sleep | Enact

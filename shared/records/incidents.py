@@ -5,17 +5,18 @@ In: model values. Out: operations of one transaction, and reads (rules H1 to H9)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.model import codec
 from shared.model.audit import AuditEntry, TimelineEntry
 from shared.model.event import Event, derive_id
 from shared.model.incident import Incident
+from shared.model.signal import Status
 from shared.ports.store import Conflict, Insert, Replace, Row, Store, Table, Upsert, Value
-from shared.records import groups
-from shared.records.rows import moment, pack, shard, text, unpack
+from shared.records import groups, heard
+from shared.records.rows import moment, number, pack, shard, text, unpack
 
 INCIDENT = "incident"
 TIMELINE = "timeline|"
@@ -27,14 +28,22 @@ HELD = "held|"
 RELEASED = "released|"
 TIMER = "timer"  # who releases what was held until now
 SHARDS = 16
+MARKED = "marked_at"
+MARKER_HOLDS = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An incident and the ETag its next commit must match (rule H1)."""
+    """An incident and the ETag its next commit must match (rule H1).
+
+    Attributes:
+        etag: empty while there is no row.
+        marked_at: when its marker in `pending` was last written, as far as its row knows (rule H8).
+    """
 
     incident: Incident
     etag: str
+    marked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +62,14 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An event that waits for a time or a person (rule H9)."""
+    """An event that waits for a time or a person (rule H9), since when and until when."""
 
     event: Event
     reason: str
     until: datetime
     release_by: str
     etag: str
+    since: datetime
 
 
 def load(store: Store, incident_id: str) -> Loaded | None:
@@ -67,20 +77,29 @@ def load(store: Store, incident_id: str) -> Loaded | None:
     if not incident_id:
         return None
     row = store.get(Table.INCIDENTS, incident_id, INCIDENT)
-    return None if row is None else Loaded(unpack(Incident, row.values), row.etag)
+    return None if row is None else Loaded(unpack(Incident, row.values), row.etag, moment(row.values, MARKED))
 
 
-def still_firing(store: Store, incident: Incident) -> tuple[str, ...]:
-    """Names of the alerts that have not resolved: of the incident, and of its group where the incident has too many.
+def values_of(incident: Incident, marked_at: datetime | None = None) -> dict[str, Value]:
+    """Properties of an incident's row; without ``marked_at`` the next commit writes the marker again."""
+    return pack(incident) if marked_at is None else pack(incident, **{MARKED: marked_at})
+
+
+def still_firing(incident: Incident, members: Iterable[groups.Member]) -> tuple[str, ...]:
+    """Names of the alerts that have not resolved: as the incident heard, and as its group knows beyond that.
 
     The router sends before it writes (rule S5), so the incident may know a newer state than the group: it counts.
+
+    Args:
+        members: of the incident's group; empty for what the incident itself knows.
     """
-    known = {alert.fingerprint: alert for alert in incident.alerts}
-    found = {alert.fingerprint: alert.name for alert in incident.firing}
-    for member in groups.unresolved(store, incident.group_key) if incident.group_key else ():
-        alert = known.get(member.fingerprint)
-        if alert is None or groups.rank(alert) < groups.rank(member):
-            found[member.fingerprint] = member.name
+    found = dict.fromkeys(heard.firing(incident), "an alert")
+    found.update((heard.digest(alert.fingerprint), alert.name) for alert in incident.firing)
+    for member in members:
+        name, state = heard.digest(member.fingerprint), heard.state_of(incident, member.fingerprint)
+        newer = state is None or groups.rank(state) < groups.rank(member)
+        if name in found or (newer and member.status is Status.FIRING):
+            found[name] = member.name
     return tuple(found.values())
 
 
@@ -119,6 +138,11 @@ def audit_row(entry: AuditEntry) -> Insert:
 def seal(entry: AuditEntry) -> AuditEntry:
     """The entry with the hash it must carry."""
     return replace(entry, hash=entry.expected_hash())
+
+
+def done(store: Store, event: Event) -> bool:
+    """Whether the event was worked off before."""
+    return store.get(Table.INCIDENTS, event.subject, INBOX + event.id) is not None
 
 
 def inbox_row(event: Event, now: datetime) -> Insert:
@@ -191,8 +215,29 @@ def held(store: Store, incident_id: str) -> tuple[Held, ...]:
         until = moment(row.values, "until")
         if until is not None:
             reason, by = text(row.values, "reason"), text(row.values, "release_by")
-            found.append(Held(event_of(row), reason, until, by, row.etag))
+            since = moment(row.values, "at") or until
+            found.append(Held(event_of(row), reason, until, by, row.etag, since))
     return tuple(found)
+
+
+def held_since(store: Store, event: Event) -> bool:
+    """Give a held event the highest attempt that was seen of it, or its release would be dropped as a repeat (rule M3).
+
+    Returns:
+        False when it is not held any more.
+    """
+    key = HELD + event.id
+    while row := store.get(Table.INCIDENTS, event.subject, key):
+        if number(row.values, "attempt") >= event.attempt:
+            return True
+        rest = {name: value for name, value in row.values.items() if not name.startswith("body")}
+        newer = event_values(replace(event_of(row), attempt=event.attempt), moment(row.values, "at") or event.time)
+        try:
+            store.write(Table.INCIDENTS, event.subject, Replace(key, {**rest, **newer}, row.etag))
+        except Conflict:
+            continue
+        return True
+    return False
 
 
 def released_row(event: Event, reason: str, by: str, now: datetime) -> Upsert:
@@ -217,6 +262,18 @@ def began(store: Store, event: Event) -> datetime:
 def mark_pending(store: Store, incident_id: str, now: datetime, due: datetime | None = None) -> None:
     """Say that this incident may have something to send or release (rule H8)."""
     store.write(Table.PENDING, shard(incident_id, SHARDS), Upsert(incident_id, {"at": now, "due": due or now}))
+
+
+def marked(store: Store, loaded: Loaded, now: datetime) -> Loaded:
+    """See to it that the marker is there for what is committed next (rule H8).
+
+    One that is two minutes old is as good as a new one: what is committed under it is committed a function time-out
+    later at the latest, and the sweep takes no marker that is younger than the time-out and five minutes.
+    """
+    if loaded.marked_at is not None and abs(now - loaded.marked_at) < MARKER_HOLDS:
+        return loaded
+    mark_pending(store, loaded.incident.id, now)
+    return replace(loaded, marked_at=now)
 
 
 def pending(store: Store) -> Iterator[tuple[str, datetime, str, str]]:

@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 
 from shared.model.errors import Reason, TransientError
 from shared.model.event import Event
-from shared.ports.store import Store
+from shared.ports.store import Store, Upsert
 from shared.records import incidents
 
 MARGIN = timedelta(minutes=1)
+DONE = "done"
 
 
-def claim(store: Store, event: Event, owner: str, timeout: timedelta, now: datetime) -> bool:
+def claim(store: Store, event: Event, owner: str, timeout: timedelta, now: datetime) -> bool | None:
     """Write the intent, or take it over.
 
     Args:
@@ -23,7 +24,7 @@ def claim(store: Store, event: Event, owner: str, timeout: timedelta, now: datet
         timeout: the function time-out; the lease lasts a minute longer.
 
     Returns:
-        Whether an earlier attempt may have reached the outside.
+        Whether an earlier attempt may have reached the outside; ``None`` when the event was worked off before.
 
     Raises:
         TransientError: somebody works on it right now; ``retry_after`` reaches to the end of that lease.
@@ -34,11 +35,18 @@ def claim(store: Store, event: Event, owner: str, timeout: timedelta, now: datet
     intent = incidents.intent_of(store, event.subject, event.id)
     if intent is None:
         raise TransientError("the intent went away", Reason.CONFLICT)
+    if intent.state == DONE or incidents.done(store, event):
+        return None
     if intent.state == "started" and intent.lease_until > now:
         raise TransientError("another invocation works on it", Reason.CONFLICT, intent.lease_until - now)
     if not incidents.write_intent(store, event.subject, event.id, owner, until, "started", intent.etag):
         raise TransientError("another invocation took it over", Reason.CONFLICT)
     return intent.state != "not_sent"
+
+
+def done_row(event: Event, now: datetime) -> Upsert:
+    """What the commit of an event with effects makes of its intent, so that nobody claims it again."""
+    return Upsert(incidents.INTENT + event.id, {"owner": "", "lease_until": now, "state": DONE})
 
 
 def begun(store: Store, event: Event) -> bool:

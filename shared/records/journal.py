@@ -15,14 +15,14 @@ from shared.model import codec
 from shared.model.alert import Alert
 from shared.model.audit import GENESIS, AuditEntry, TimelineEntry
 from shared.model.errors import Reason, TransientError
-from shared.model.event import ApprovalDecided, Event, Payload, derive_id
-from shared.model.incident import MAX_ALERTS_HELD, Incident
+from shared.model.event import ApprovalDecided, ApprovalRequested, Event, Payload, derive_id
+from shared.model.incident import Incident
 from shared.model.lifecycle import Moment, follow
-from shared.model.outcome import Append, Change, Go, Happened, Outcome, Put, Ruling
+from shared.model.outcome import Append, Change, Go, Happened, Outcome, Put, Revise, Ruling
 from shared.model.pipeline import OWNER, Agent, MicroAgent, source_of
 from shared.ports import telemetry
 from shared.ports.store import Conflict, Delete, Insert, Operation, Replace, Store, Table, Upsert
-from shared.records import approvals, incidents
+from shared.records import approvals, heard, incidents
 from shared.records.rows import pack
 
 MAX_TRIES = 50
@@ -33,11 +33,12 @@ _FIELDS = frozenset(field.name for field in dataclasses.fields(Incident))
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one commit writes, beside inbox and outbox bookkeeping."""
+    """What one commit writes, beside inbox and outbox bookkeeping; rows of held events are among the rows."""
 
     incident: Incident
     rows: tuple[Operation, ...]
     events: tuple[Event, ...]
+    held: tuple[Event, ...] = ()
 
 
 def apply(incident: Incident, changes: Sequence[Change]) -> Incident:
@@ -54,6 +55,8 @@ def apply(incident: Incident, changes: Sequence[Change]) -> Incident:
                 incident = replace(incident, **{name: value})  # type: ignore[arg-type]
             case Append(name, item):
                 incident = replace(incident, **{name: (*getattr(incident, name), item)})  # type: ignore[arg-type]
+            case Revise(name, how):
+                incident = replace(incident, **{name: how(getattr(incident, name))})  # type: ignore[arg-type]
             case Happened(moment):
                 incident = _move(incident, moment)
     return incident
@@ -78,10 +81,11 @@ def write(
     Args:
         incident: as it is in the store now; numbers and the previous hash are taken from it.
         answers: outcomes in the order of the chain.
-        judge: the policy, asked for every emitted event.
+        judge: the policy, asked for every emitted event; what it holds becomes a row and no message (rule H9).
     """
     rows: list[Operation] = []
     events: list[Event] = []
+    held: list[Event] = []
     ordinal = 0
     for name, outcome in answers:
         before = incident
@@ -94,23 +98,28 @@ def write(
             ruling = judge(emit.data, incident)
             if ruling.go is Go.SKIP:
                 why += f" ({emit.data.TYPE} not sent: {ruling.reason})"
+                ordinal += 1
+                continue
+            made = Event(
+                id=_id_of(emit.data, event, incident, ordinal),
+                source=source_of(name),
+                subject=incident.id,
+                time=now,
+                data=emit.data,
+                traceparent=telemetry.traceparent() or event.traceparent,
+                not_before=emit.not_before,
+            )
+            if ruling.go is Go.HOLD:
+                held.append(made)
+                rows.append(incidents.held_row(made, ruling.reason, ruling.until or now, ruling.release_by, now))
+                why += f" ({emit.data.TYPE} held: {ruling.reason})"
             else:
-                events.append(
-                    Event(
-                        id=_id_of(emit.data, event, incident, ordinal),
-                        source=source_of(name),
-                        subject=incident.id,
-                        time=now,
-                        data=emit.data,
-                        traceparent=telemetry.traceparent() or event.traceparent,
-                        not_before=emit.not_before,
-                    )
-                )
+                events.append(made)
             ordinal += 1
         incident, added = _chronicle(incident, before, event, name, replace(outcome, reason=why), now)
         rows += added
     incident = replace(incident, version=incident.version + 1, updated_at=now, alerts=_newest(incident.alerts))
-    return Entry(incident, tuple(rows), tuple(events))
+    return Entry(incident, tuple(rows), tuple(events), tuple(held))
 
 
 def _id_of(payload: Payload, event: Event, incident: Incident, ordinal: int) -> str:
@@ -121,16 +130,25 @@ def _id_of(payload: Payload, event: Event, incident: Incident, ordinal: int) -> 
 
 
 def _newest(alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
-    """As many of the newest alerts as an incident may hold, in number and in size; their group has them all."""
-    kept = alerts[-MAX_ALERTS_HELD:]
+    """As many alerts as an incident may hold, in number and in size; it has heard of more, and their group has all."""
+    kept = heard.worth_holding(alerts)
     if len(kept) <= FEW_ALERTS:
         return kept
     room = MAX_ALERTS_CHARS
+    if sum(map(_most_chars, kept)) <= room:
+        return kept
     for i in range(len(kept) - 1, -1, -1):
         room -= len(codec.canonical(kept[i]))
         if room < 0:
             return kept[i + 1 :]
     return kept
+
+
+def _most_chars(alert: Alert) -> int:
+    """More than an alert takes as JSON, where every character may become six; quick to say."""
+    labels = sum(len(name) + len(value) for name, value in alert.labels.items())
+    texts = (alert.name, alert.summary, alert.description, alert.resource, alert.link, alert.fingerprint, alert.source)
+    return 1200 + 6 * (labels + sum(map(len, texts)))
 
 
 def _chronicle(
@@ -167,7 +185,12 @@ def hold(store: Store, event: Event, ruling: Ruling, until: datetime, now: datet
     """Keep an event back, in one transaction with its timeline and audit entry (rule H9)."""
     outcome = Outcome(f"held {event.type}", f"{ruling.reason}; until {until:%Y-%m-%d %H:%M:%S} UTC or released")
     row = incidents.held_row(event, ruling.reason, until, ruling.release_by, now)
-    _alone(store, event, MicroAgent.CONDUCTOR, outcome, (row,), now, ends=row.key, due=until)
+    for _ in range(MAX_TRIES):
+        if _alone(store, event, MicroAgent.CONDUCTOR, outcome, (row,), now, ends=row.key, due=until):
+            return
+        if incidents.held_since(store, event):
+            return
+    raise TransientError("the event is held and released by too many at once", Reason.CONFLICT)
 
 
 def release(store: Store, kept: incidents.Held, by: str, now: datetime) -> Event | None:
@@ -179,7 +202,10 @@ def release(store: Store, kept: incidents.Held, by: str, now: datetime) -> Event
     Returns:
         The event to send, with one attempt more; ``None`` when somebody else released it.
     """
-    event = replace(kept.event, attempt=kept.event.attempt + 1, not_before=None)
+    data = kept.event.data
+    if isinstance(data, ApprovalRequested):  # people get the whole time, however long it was held
+        data = ApprovalRequested(approvals.renewed(data.request, now))
+    event = replace(kept.event, data=data, attempt=kept.event.attempt + 1, not_before=None)
     outcome = Outcome(f"released {event.type}", f"by {by}; it was held because {kept.reason}", person=_person(by))
     operations: tuple[Operation, ...] = (
         Delete(incidents.HELD + event.id, kept.etag),
@@ -193,6 +219,11 @@ def release(store: Store, kept: incidents.Held, by: str, now: datetime) -> Event
 def note(store: Store, event: Event, name: MicroAgent, what: str, why: str, now: datetime) -> None:
     """Add a timeline and audit entry without anything else, such as a quarantine."""
     _alone(store, event, name, Outcome(what, why), (), now, ends="")
+
+
+def told(store: Store, event: Event, outcome: Outcome, now: datetime) -> bool:
+    """Add what a person did about an event; False when there is no such incident."""
+    return _alone(store, event, MicroAgent.CONDUCTOR, outcome, (), now, ends="")
 
 
 def _let_pass(payload: Payload, incident: Incident) -> Ruling:
@@ -218,7 +249,8 @@ def _alone(
         if loaded is None:
             return False
         entry = write(loaded.incident, event, [(name, outcome)], now, _let_pass)
-        operations = [Replace(incidents.INCIDENT, pack(entry.incident), loaded.etag), *entry.rows, *extra]
+        values = incidents.values_of(entry.incident, now)
+        operations = [Replace(incidents.INCIDENT, values, loaded.etag), *entry.rows, *extra]
         outbox = incidents.OUTBOX + event.id
         if all(op.key != outbox for op in extra) and store.get(Table.INCIDENTS, event.subject, outbox) is not None:
             operations.append(Delete(outbox, None))
@@ -243,10 +275,26 @@ def system(store: Store, what: str, why: str, person: str, content: str, now: da
 
     The first entry of a day holds the last hash of the last day that has one.
     """
+    return _system(store, what, why, person, content, now, once=False)
+
+
+def system_once(store: Store, what: str, why: str, person: str, content: str, now: datetime) -> AuditEntry:
+    """As `system`, but the entry that is there already, today or yesterday, for the same thing and content."""
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    for entry in incidents.audit(store, system_chain(now - timedelta(days=1))):
+        if (entry.what, entry.content_hash) == (what, digest):
+            return entry
+    return _system(store, what, why, person, content, now, once=True)
+
+
+def _system(store: Store, what: str, why: str, person: str, content: str, now: datetime, once: bool) -> AuditEntry:
     chain = system_chain(now)
     digest = hashlib.sha256(content.encode()).hexdigest()
     for _ in range(MAX_TRIES):
         entries = incidents.audit(store, chain)
+        for known in entries if once else ():
+            if (known.what, known.content_hash) == (what, digest):
+                return known
         previous = entries[-1].hash if entries else _last_of_earlier_days(store, now)
         entry = incidents.seal(
             AuditEntry(

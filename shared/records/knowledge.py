@@ -6,12 +6,12 @@ In: runbooks and closed incidents. Out: index rows, themes and counts; a repeat 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.model.incident import Incident
 from shared.model.runbook import Runbook
-from shared.ports.store import Row, Store, Table, Upsert
+from shared.ports.store import Conflict, Insert, Replace, Row, Store, Table, Upsert
 from shared.records.rows import key_of, moment, pack, text, unpack
 
 RUNBOOK = "runbook|"
@@ -71,6 +71,23 @@ def theme_of(incident: Incident) -> str:
     return f"{incident.service or 'unknown'}/{first.name if first else incident.title}"
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a service.
+
+    Attributes:
+        cases: closed incidents, oldest first.
+        runbooks: learned ones, in order of id.
+    """
+
+    cases: tuple[Case, ...]
+    runbooks: tuple[Learned, ...]
+
+    def runbook(self, runbook_id: str) -> Learned | None:
+        """The learned runbook of this id, or ``None``."""
+        return next((item for item in self.runbooks if item.runbook.id == runbook_id), None)
+
+
 def put_case(store: Store, case: Case) -> None:
     """Remember a closed incident; the same incident again replaces what was remembered of it."""
     store.write(
@@ -94,6 +111,17 @@ def put_case(store: Store, case: Case) -> None:
 
 def cases(store: Store, service: str) -> tuple[Case, ...]:
     """Every closed incident of a service, oldest first."""
+    return _cases(_rows(store, service, CASE))
+
+
+def of_service(store: Store, service: str) -> Known:
+    """Closed incidents and learned runbooks of a service, by one query."""
+    rows = list(_rows(store, service, CASE, RUNBOOK))
+    learned = tuple(unpack(Learned, row.values) for row in rows if row.key.startswith(RUNBOOK))
+    return Known(_cases(row for row in rows if row.key.startswith(CASE)), learned)
+
+
+def _cases(rows: Iterable[Row]) -> tuple[Case, ...]:
     found = [
         Case(
             incident_id=text(row.values, "incident"),
@@ -105,7 +133,7 @@ def cases(store: Store, service: str) -> tuple[Case, ...]:
             runbook=text(row.values, "runbook"),
             result=text(row.values, "result"),
         )
-        for row in _rows(store, service, CASE)
+        for row in rows
         if (closed_at := moment(row.values, "closed_at")) is not None
     ]
     return tuple(sorted(found, key=lambda case: (case.closed_at, case.incident_id)))
@@ -118,8 +146,19 @@ def tally(of: Iterable[Case]) -> Tally:
 
 
 def put_runbook(store: Store, service: str, learned: Learned) -> None:
-    """Keep a learned runbook of a service under its id."""
-    store.write(Table.KNOWLEDGE, _partition(service), Upsert(RUNBOOK + key_of(learned.runbook.id), pack(learned)))
+    """Keep a learned runbook of a service under its id; two incidents that teach it at once are both remembered."""
+    partition, key = _partition(service), RUNBOOK + key_of(learned.runbook.id)
+    while True:
+        row = store.get(Table.KNOWLEDGE, partition, key)
+        known = unpack(Learned, row.values).incidents if row is not None else ()
+        values = pack(replace(learned, incidents=tuple(dict.fromkeys([*known, *learned.incidents]))))
+        try:
+            store.write(
+                Table.KNOWLEDGE, partition, Insert(key, values) if row is None else Replace(key, values, row.etag)
+            )
+        except Conflict:
+            continue
+        return
 
 
 def runbook_of(store: Store, service: str, runbook_id: str) -> Learned | None:
@@ -137,9 +176,9 @@ def _partition(service: str) -> str:
     return key_of(service or "unknown")
 
 
-def _rows(store: Store, service: str, prefix: str) -> Iterator[Row]:
+def _rows(store: Store, service: str, prefix: str, last: str = "") -> Iterator[Row]:
     start: str | None = prefix
     while start is not None:
-        page = store.query(Table.KNOWLEDGE, _partition(service), start, prefix[:-1] + "}")
+        page = store.query(Table.KNOWLEDGE, _partition(service), start, (last or prefix)[:-1] + "}")
         yield from page.rows
         start = page.next_key

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.model.event import derive_id
-from shared.ports.store import Conflict, Insert, Replace, Store, Table, Value
+from shared.ports.store import Conflict, Insert, Replace, Row, Store, Table, Value
 from shared.records.rows import moment, text
 
 LEASE = "lease"
@@ -24,11 +24,13 @@ class Grant:
         given: the event may act.
         reason: why not, for people.
         retry_at: when asking again makes sense; ``None`` when it does not.
+        row: the lease as it was written, for giving it back without reading it.
     """
 
     given: bool
     reason: str = ""
     retry_at: datetime | None = None
+    row: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +78,29 @@ def acquire(store: Store, target: str, event_id: str, limits: Limits, now: datet
             "attempts": json.dumps(recent),
         }
         try:
-            store.write(
+            etag = store.write(
                 Table.LEASES, partition, Insert(LEASE, values) if row is None else Replace(LEASE, values, row.etag)
             )
         except Conflict:
             continue
-        return Grant(True)
+        return Grant(True, row=Row(partition, LEASE, etag, values))
 
 
-def release(store: Store, target: str, event_id: str, limits: Limits, now: datetime) -> None:
-    """Give the lease back and begin the rest; does nothing when another event holds it."""
+def release(
+    store: Store, target: str, event_id: str, limits: Limits, now: datetime, grant: Grant | None = None
+) -> None:
+    """Give the lease back and begin the rest; does nothing when another event holds it.
+
+    Args:
+        grant: what `acquire` gave; without it the lease is read first.
+    """
     partition = derive_id("lease", target)
-    row = store.get(Table.LEASES, partition, LEASE)
+    row = grant.row if grant else store.get(Table.LEASES, partition, LEASE)
     if row is None or text(row.values, "holder") != event_id:
         return
     values = {**row.values, "holder": "", "rested_at": now + limits.cooldown}
     try:
         store.write(Table.LEASES, partition, Replace(LEASE, values, row.etag))
     except Conflict:
-        return
+        if grant:  # somebody else wrote it since: whose is it now?
+            release(store, target, event_id, limits, now)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from shared.model import codec
 from shared.model.errors import PermanentError, Reason
-from shared.model.event import Event, SignalsReceived
+from shared.model.event import Event, GroupChanged, SignalsReceived
 from shared.model.pipeline import DESTINATION, Queue
 from shared.ports import telemetry
 from shared.ports.bus import Bus, Message
@@ -29,15 +29,24 @@ def send(store: Store, bus: Bus, event: Event, queue: Queue | None = None) -> No
     Raises:
         TransientError: bus or store cannot be reached.
     """
+    bus.send(queue or DESTINATION[type(event.data)], (message_of(store, event),))
+
+
+def message_of(store: Store, event: Event) -> Message:
+    """The message that carries an event; a large one is kept in ``payloads`` first (rule M5).
+
+    Raises:
+        TransientError: the store cannot be reached.
+    """
     if not event.traceparent:
         event = replace(event, traceparent=telemetry.traceparent())
     body = codec.encode_event(event)
-    limit = MAX_SIGNALS_BYTES if isinstance(event.data, SignalsReceived) else MAX_INLINE_BYTES
+    many = isinstance(event.data, SignalsReceived) or (isinstance(event.data, GroupChanged) and event.data.beside)
+    limit = MAX_SIGNALS_BYTES if many else MAX_INLINE_BYTES
     if len(body) > limit:
         reference = payloads.put(store, f"event-{event.id}", body, event.time, raw=False)
         body = codec.encode_reference(event, reference)
-    message = Message(event.message_id, body, event.subject, event.traceparent, event.not_before)
-    bus.send(queue or DESTINATION[type(event.data)], (message,))
+    return Message(event.message_id, body, event.subject, event.traceparent, event.not_before)
 
 
 def read(store: Store, body: bytes) -> Event:

@@ -1,4 +1,4 @@
-"""Rows of `payloads` and `quarantine`: raw bodies kept for people and replay.
+"""Rows of `payloads`: raw bodies kept for people and replay.
 
 In: bodies as they arrived, secrets redacted. Out: references that fit into events (rule M5).
 """
@@ -6,30 +6,39 @@ In: bodies as they arrived, secrets redacted. Out: references that fit into even
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import cast
 
-from shared.model.errors import Reason
-from shared.ports.store import Store, Table, Upsert, Value
+from shared.ports.store import Operation, Store, Table, Upsert
 from shared.records.redaction import redact
-from shared.records.rows import key_of, moment, number, shard, text
+from shared.records.rows import key_of, number, shard
+from shared.records.together import write_together
 
 CHUNK_BYTES = 60 * 1024  # a property takes 64 KiB
 SHARDS = 4
-DAYS_LISTED = 7
+LEVEL = 1  # a third of the time of the default, and a tenth more bytes
+MAX_TOGETHER = 100  # operations in one transaction (shared.ports.store)
+MAX_BYTES_TOGETHER = 2 * 1024 * 1024  # of the 4 MiB a table service takes, as base64 and with the rest around it
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
-    """Something nobody could work off, kept and shown."""
+class Body:
+    """A body to keep, and the reference it will be found by."""
 
-    id: str
-    at: datetime
-    origin: str
-    reason: str
-    message: str
-    subject: str
-    payload: str
+    reference: str
+    raw: bytes
+
+
+def address(receipt: str, now: datetime, turn: int | None = None) -> str:
+    """The reference of a body that is kept at ``now``.
+
+    Args:
+        turn: bodies of one turn share a partition, so that one transaction keeps them; left out, the receipt decides.
+    """
+    number = shard(receipt, SHARDS) if turn is None else f"{turn % SHARDS:02x}"
+    return f"{now:%Y%m%d}-{number}/{key_of(receipt)}"
 
 
 def put(store: Store, receipt: str, body: bytes, now: datetime, raw: bool = True) -> str:
@@ -42,16 +51,39 @@ def put(store: Store, receipt: str, body: bytes, now: datetime, raw: bool = True
     Returns:
         A reference for `get`.
     """
-    partition = f"{now:%Y%m%d}-{shard(receipt, SHARDS)}"
-    packed = gzip.compress(redact(body) if raw else body, mtime=0)
-    chunks = [packed[i : i + CHUNK_BYTES] for i in range(0, len(packed), CHUNK_BYTES)] or [b""]
-    for i, chunk in enumerate(chunks):
-        store.write(
-            Table.PAYLOADS,
-            partition,
-            Upsert(f"{key_of(receipt)}|{i:04d}", {"data": chunk, "chunks": len(chunks), "at": now}),
-        )
-    return f"{partition}/{key_of(receipt)}"
+    reference = address(receipt, now)
+    partition = reference.partition("/")[0]
+    for operation in _chunks(reference, redact(body) if raw else body, now):  # each may fill most of a transaction
+        store.write(Table.PAYLOADS, partition, operation)
+    return reference
+
+
+def put_all(store: Store, bodies: Iterable[Body], now: datetime) -> None:
+    """Keep bodies from outside, with as few transactions as their partitions and sizes allow."""
+    partitions: dict[str, dict[str, Upsert]] = {}
+    for body in bodies:
+        rows = partitions.setdefault(body.reference.partition("/")[0], {})
+        for operation in _chunks(body.reference, redact(body.raw), now):
+            rows[operation.key] = operation  # the same delivery twice is one
+    for partition, rows in partitions.items():
+        together: list[Operation] = []
+        size = 0
+        for operation in rows.values():
+            weight = len(cast(bytes, operation.values["data"]))
+            if together and (len(together) == MAX_TOGETHER or size + weight > MAX_BYTES_TOGETHER):
+                write_together(store, Table.PAYLOADS, partition, together)
+                together, size = [], 0
+            together.append(operation)
+            size += weight
+        write_together(store, Table.PAYLOADS, partition, together)
+
+
+def _chunks(reference: str, body: bytes, now: datetime) -> Iterator[Upsert]:
+    key = reference.partition("/")[2]
+    packed = gzip.compress(body, LEVEL, mtime=0)
+    pieces = [packed[i : i + CHUNK_BYTES] for i in range(0, len(packed), CHUNK_BYTES)] or [b""]
+    for i, piece in enumerate(pieces):
+        yield Upsert(f"{key}|{i:04d}", {"data": piece, "chunks": len(pieces), "at": now})
 
 
 def get(store: Store, reference: str) -> bytes | None:
@@ -66,69 +98,3 @@ def get(store: Store, reference: str) -> bytes | None:
         parts.append(data)
         if len(parts) >= number(row.values, "chunks"):
             return gzip.decompress(b"".join(parts))
-
-
-def strike(store: Store, event_id: str, now: datetime) -> int:
-    """Count a failure that nobody foresaw (rule H10).
-
-    Returns:
-        How often this event has failed so today, this time included.
-    """
-    partition, key = f"bugs-{now:%Y%m%d}", key_of(event_id)
-    row = store.get(Table.QUARANTINE, partition, key)
-    times = 1 if row is None else number(row.values, "times") + 1
-    store.write(Table.QUARANTINE, partition, Upsert(key, {"times": times, "at": now}))
-    return times
-
-
-def quarantine(
-    store: Store,
-    identity: str,
-    origin: str,
-    reason: Reason,
-    message: str,
-    subject: str,
-    body: bytes,
-    now: datetime,
-    raw: bool = True,
-) -> Quarantined:
-    """Keep a body that nobody could work off, with the reason.
-
-    Args:
-        identity: what makes it this one; the same one is kept once.
-        origin: queue or source it came from.
-        raw: see `put`; what is kept as it is can be replayed.
-    """
-    reference = put(store, f"q-{identity}", body, now, raw)
-    entry = Quarantined(key_of(identity), now, origin, reason, message[:2000], subject, reference)
-    values: dict[str, Value] = {
-        "at": now,
-        "origin": origin,
-        "reason": str(reason),
-        "message": entry.message,
-        "subject": subject,
-        "payload": reference,
-    }
-    store.write(Table.QUARANTINE, f"{now:%Y%m%d}", Upsert(entry.id, values))
-    return entry
-
-
-def quarantined(store: Store, now: datetime, limit: int = 100) -> tuple[Quarantined, ...]:
-    """What is in quarantine from the last days, newest first."""
-    found: list[Quarantined] = []
-    for day in range(DAYS_LISTED):
-        for row in store.query(Table.QUARANTINE, f"{now - timedelta(days=day):%Y%m%d}").rows:
-            at = moment(row.values, "at") or now
-            v = row.values
-            found.append(
-                Quarantined(
-                    row.key,
-                    at,
-                    text(v, "origin"),
-                    text(v, "reason"),
-                    text(v, "message"),
-                    text(v, "subject"),
-                    text(v, "payload"),
-                )
-            )
-    return tuple(sorted(found, key=lambda entry: entry.at, reverse=True)[:limit])

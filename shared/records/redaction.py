@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 HIDDEN = "[redacted]"
 _LONG_NAME_CHARS = 200  # nobody's setting; not worth a place in the cache
 
@@ -32,6 +34,22 @@ _BEARER = re.compile(
 _LOGIN = re.compile(r"(://[^\s/:@\"]{0,200}:)[^\s/@\"]++(?=@)")
 
 
+# What every secret that is looked for leaves in a body, so that most bodies need not be walked (see `_harmless`).
+_LETTERS = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
+_NO_LETTERS = bytes(code for code in range(256) if not (65 <= code <= 90 or 97 <= code <= 122))
+_TRACES = (
+    *(b"passw", b"passphrase", b"secret", b"authori", b"credential", b"connectionstring"),
+    *(b"token", b"signature", b"cookie", b"bearer", b"pwd", b"jwt"),
+)
+_KEYS = tuple(
+    f"{of}key".encode()
+    for of in ("api", "private", "account", "access", "functions", "subscription", "signing", "encryption", "master")
+)
+_SHORT = (b"sig", b"sas")  # parts of many harmless words
+_SPELLED = (b"?code", b"&code", b"?key", b"&key", b"basic ", b"basic\t")
+_LOGIN_BYTES = re.compile(rb"://[^\s/:@\"]{0,800}:[^\s/@\"]+@")
+
+
 def redact(body: bytes) -> bytes:
     """The body with what looks like a secret replaced.
 
@@ -41,6 +59,12 @@ def redact(body: bytes) -> bytes:
     Returns:
         The very same bytes when nothing was found.
     """
+    if _harmless(body):
+        return body
+    return _redacted(body)
+
+
+def _redacted(body: bytes) -> bytes:
     try:
         walk = _Walk()
         found = walk.read(body)
@@ -50,6 +74,44 @@ def redact(body: bytes) -> bytes:
     except (ValueError, RecursionError):
         words = body.decode("utf-8", "surrogateescape")
         return _words(words).encode("utf-8", "surrogateescape")
+
+
+def _harmless(body: bytes) -> bool:
+    """Whether nothing in a body can be a secret; seen without walking it, and false whenever that is not certain.
+
+    A name is a secret's by its letters alone, so the letters of the body must hold those of a name that is.
+    """
+    if b"\0" in body:
+        return False  # of another encoding
+    if b"\\" in body:
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return False
+        for written, meant in ((b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'), (b"\\/", b"/")):
+            body = body.replace(written, meant)
+        if b"\\" in body:
+            return False  # other letters may be written so, and JSON within a text
+    letters = body.translate(_LETTERS, _NO_LETTERS)
+    if any(trace in letters for trace in _TRACES) or (b"key" in letters and any(key in letters for key in _KEYS)):
+        return False
+    lowered = body.lower()
+    if any(spelled in lowered for spelled in _SPELLED):
+        return False
+    if any(short in letters and _stands_alone(short, lowered, body) for short in _SHORT):
+        return False
+    return b"@" not in body or _LOGIN_BYTES.search(body) is None
+
+
+def _stands_alone(word: bytes, lowered: bytes, body: bytes) -> bool:
+    """Whether a word may be a whole part of a name: no part ends before a small letter (see ``_PARTS``)."""
+    start = lowered.find(word)
+    while start >= 0:
+        end = start + len(word)
+        if not body[end : end + 1].islower():
+            return True
+        start = lowered.find(word, end)
+    return False
 
 
 def is_secret(name: str) -> bool:

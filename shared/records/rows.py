@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 PIECE_CHARS = 16_000  # a property holds 64 KiB of UTF-16; a character outside the BMP takes 4 bytes, so this is safe
 MAX_PIECES = 28  # with 1 MiB an entity and up to 32 KB a piece, this leaves room for the other properties
+_PIECE = re.compile(r"doc\d\d")
 _FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f%+]")
 
 
@@ -33,17 +34,29 @@ def pack(value: object, **also: Value) -> dict[str, Value]:
     Raises:
         PermanentError: the value is larger than a row can be.
     """
-    text = codec.canonical(value)
-    pieces = [text[i : i + PIECE_CHARS] for i in range(0, len(text), PIECE_CHARS)]
-    if len(pieces) > MAX_PIECES:
-        raise PermanentError(f"{type(value).__name__} of {len(text)} characters fits no row", Reason.TOO_LARGE)
-    return {**{f"doc{i:02d}": piece for i, piece in enumerate(pieces)}, **also}
+    return {**pieces(codec.canonical(value), type(value).__name__), **also}
 
 
 def unpack(cls: type[T], values: Properties) -> T:
     """The model value of a packed row."""
-    names = sorted(name for name in values if re.fullmatch(r"doc\d\d", name))
-    return codec.from_json(cls, json.loads("".join(str(values[name]) for name in names)))
+    return codec.from_json(cls, json.loads(document(values)))
+
+
+def pieces(text: str, what: str = "a document") -> dict[str, Value]:
+    """A long text in properties that a store accepts; `document` puts it together again.
+
+    Raises:
+        PermanentError: it is larger than a row can be.
+    """
+    cut = [text[i : i + PIECE_CHARS] for i in range(0, len(text), PIECE_CHARS)]
+    if len(cut) > MAX_PIECES:
+        raise PermanentError(f"{what} of {len(text)} characters fits no row", Reason.TOO_LARGE)
+    return {f"doc{i:02d}": piece for i, piece in enumerate(cut)}
+
+
+def document(values: Properties) -> str:
+    """The text that `pieces` cut; empty when there is none."""
+    return "".join(str(values[name]) for name in sorted(values) if _PIECE.fullmatch(name))
 
 
 def text(values: Properties, name: str) -> str:

@@ -159,7 +159,7 @@ def time_of(ms: int) -> datetime:
 def load(store: Store, series: Series, tenant: str = "default") -> WindowWrite:
     """The window of a series as it is, or a new one."""
     row = store.get(Table.WINDOWS, _partition(series.rule, series.service, tenant), _key(series))
-    return WindowWrite(Window(series), "") if row is None else WindowWrite(_unpack(row), row.etag)
+    return WindowWrite(Window(series), "") if row is None else WindowWrite(window_of(row), row.etag)
 
 
 def save(store: Store, write: WindowWrite, tenant: str = "default") -> bool:
@@ -200,15 +200,20 @@ def add(samples: Sequence[Sample], sample: Sample, keep_s: float, room: int = MA
     return tuple(kept)
 
 
-def of_service(store: Store, settings: Settings, service: str) -> Iterator[Window]:
-    """Every window of a service: of the rules that look at it, and of samples kept without a rule."""
-    for rule_id in (*(name for name, rule in settings.rules.items() if rule.service in ("", service)), KEPT):
+def judged(settings: Settings, service: str) -> tuple[str, ...]:
+    """Rules that look at a service; without one, nothing here measures it."""
+    return tuple(name for name, rule in settings.rules.items() if rule.service in ("", service))
+
+
+def of_service(store: Store, settings: Settings, service: str, kept: bool = True) -> Iterator[Window]:
+    """Every window of a service: of the rules that look at it, and (``kept``) of samples kept without a rule."""
+    for rule_id in (*judged(settings, service), *((KEPT,) if kept else ())):
         start = f"{key_of(rule_id)}|{key_of(service)}|"
         begin: str | None = start
         while begin is not None:
             partition = _partition(rule_id, service, settings.tenant)
             page = store.query(Table.WINDOWS, partition, begin, start[:-1] + "}")
-            yield from (_unpack(row) for row in page.rows)
+            yield from (window_of(row) for row in page.rows)
             begin = page.next_key
 
 
@@ -239,8 +244,8 @@ def health(service: str, settings: Settings, store: Store, now: datetime) -> Rea
     """
     stale = timedelta(seconds=settings.closing.stale_s)
     rows: dict[str, list[tuple[Window, datetime]]] = {}
-    for window in of_service(store, settings, service):
-        if window.series.rule != KEPT and window.newest is not None:
+    for window in of_service(store, settings, service, kept=False):
+        if window.newest is not None:
             rows.setdefault(window.series.rule, []).append((window, window.newest))
     if not rows:
         return Reading(ReadingState.UNKNOWN, {}, f"nothing measures {service or 'this'}", None)
@@ -280,7 +285,8 @@ def _key(series: Series) -> str:
     return f"{key_of(series.rule)}|{key_of(series.service)}|{apart}"
 
 
-def _unpack(row: Row) -> Window:
+def window_of(row: Row) -> Window:
+    """The window of a row."""
     doc = unpack(_Doc, row.values)
     tracks = {name: Track(kept.metric, _parse(kept.start_ms, kept.samples)) for name, kept in doc.tracks.items()}
     return Window(doc.series, tracks, doc.standing)

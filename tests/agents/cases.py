@@ -14,14 +14,17 @@ from shared.model.diagnosis import Evidence, EvidenceKind, EvidenceStatus, Point
 from shared.model.event import DiagnosisMade, Event, IncidentClosed, InvestigationRequested, Payload, derive_id
 from shared.model.incident import Incident
 from shared.model.lifecycle import State
-from shared.model.outcome import Append, Happened, Outcome, Put
+from shared.model.outcome import Append, Happened, Outcome, Put, Revise
 from shared.model.signal import Severity, Status
 from shared.model.ticket import Ticket
+from shared.ports.store import Store
+from shared.records import evidence as evidence_rows
 
 T0 = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # the alert
 DEPLOYED = T0 - timedelta(seconds=12)
 ONSET = T0 - timedelta(seconds=10)
 NOW = T0 + timedelta(seconds=20)
+COMMIT_TAKES = timedelta(seconds=10)
 TICKET = Ticket("desk", "abc", "INC0000001", "https://tickets.example/INC0000001")
 
 DIFF = (
@@ -92,8 +95,9 @@ def investigate(of: Incident, **changes: Any) -> Event:
 
 
 def closed(of: Incident) -> Event:
-    """The end of an incident."""
-    return event(of, IncidentClosed(of.resolution or "recovered"))
+    """The end of an incident, as the closer's commit sends it."""
+    committed = of.closed_at + COMMIT_TAKES if of.closed_at else NOW
+    return event(of, IncidentClosed(of.resolution or "recovered"), time=committed)
 
 
 def evidence(kind: EvidenceKind, title: str, **changes: Any) -> Evidence:
@@ -152,14 +156,20 @@ def bad_release() -> tuple[Evidence, ...]:
     )
 
 
-def apply(outcome: Outcome, to: Incident) -> Incident:
-    """What dispatch does with the fields, without states, rows and events."""
+def apply(outcome: Outcome, to: Incident, store: Store | None = None) -> Incident:
+    """What dispatch does with the fields, and with evidence where there is a store; without states and events."""
+    if store is not None:
+        evidence_rows.put_all(store, to.id, outcome.evidence)
+        for text in outcome.texts:
+            evidence_rows.put_text(store, to.id, text)
     for step in outcome.changes:
         match step:
             case Put(field, value):
-                to = replace(to, **{field: value})
+                to = replace(to, **{field: value})  # type: ignore[arg-type]
             case Append(field, item):
-                to = replace(to, **{field: (*getattr(to, field), item)})
+                to = replace(to, **{field: (*getattr(to, field), item)})  # type: ignore[arg-type]
+            case Revise(field, how):
+                to = replace(to, **{field: how(getattr(to, field))})  # type: ignore[arg-type]
             case Happened():
                 pass
     return to

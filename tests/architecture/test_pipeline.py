@@ -16,9 +16,12 @@ from tests.architecture.sources import ROOT
 from tests.triggers.app import Desk, load
 
 WITHOUT_A_QUEUE = {MicroAgent.COLLECTOR, MicroAgent.CONDUCTOR}
-TIMERS = {"poll": Role.CORE, "sweep_pending": Role.CORE}
+TIMERS = dict.fromkeys(
+    ("poll", "sweep_pending", "collect_dead_letters", "anchor_heads", "purge_old", "watch_itself", "work_off_storm"),
+    Role.CORE,
+)
 DURABLE = {"approval_wait", "look_at_approval", "enact_decision"}
-HTTP = {"receive_signals", "health", "portal"}
+HTTP = {"receive_signals", "health", "live", "ready", "portal"}
 
 
 @pytest.mark.parametrize("name", MicroAgent)

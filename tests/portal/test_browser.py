@@ -18,7 +18,7 @@ import pytest
 from shared.model.approval import ApprovalRequest
 from shared.model.incident import Incident
 from shared.ports.store import Table, Upsert
-from shared.records import approvals, incidents
+from shared.records import approvals, incidents, index
 from shared.records.rows import pack
 from tests.portal import world as w
 from tests.portal.serving import serving
@@ -210,4 +210,34 @@ def test_without_script_everything_works(chromium: Browser, view: View) -> None:
     page.click("text=Review and decide")
     page.click("button[value=reject]")
     assert "Your vote is in" in page.locator("#message").inner_text()
+    context.close()
+
+
+def test_paging_and_search_need_the_keyboard_only_and_no_script(chromium: Browser, view: View) -> None:
+    for number in range(70):
+        made = w.incident(id=f"{number:08x}-0000-5000-8000-000000000000", title=f"many-{number}-end")
+        index.put_incident(view.site.store, replace(made, opened_at=w.NOW - timedelta(days=1, minutes=number)))
+    view.sign_in()
+    view.open("/")
+    view.page.focus("a[rel=next]")
+    view.page.keyboard.press("Enter")
+    view.page.wait_for_url("**cursor=**")
+    assert view.page.locator(".incidents .title").last.inner_text() == "many-69-end"
+    view.page.click("text=Back to the newest")
+    view.page.locator(".incidents .title", has_text="many-0-end").wait_for()
+    view.open("/search")
+    view.page.keyboard.type("many-42")
+    view.page.keyboard.press("Enter")
+    view.page.wait_for_url("**q=many-42**")
+    assert view.page.locator(".incidents .title").all_inner_texts() == ["many-42-end"]
+    for width in (PHONE, DESK):
+        view.page.set_viewport_size({"width": width, "height": 800})
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert view.page.evaluate(CONTRAST) == []
+    assert view.trouble == []
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{view.url}/search?q=many-42")
+    page.click("button[value=maya]")
+    assert page.locator(".incidents .title").all_inner_texts() == ["many-42-end"]
     context.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 from shared.model.diagnosis import Evidence, EvidenceKind, EvidenceStatus
+from shared.model.event import Event, IncidentAcknowledged
+from shared.model.outcome import Go, Ruling
 from shared.portal import schema
-from shared.records import evidence, index
+from shared.records import evidence, index, journal, quarantine
 from shared.records.index import AlertLine
 from tests.portal.world import INCIDENT, KEY, NOW, World, alert, crowd, incident, keep, story, voted
 
@@ -43,7 +47,13 @@ def test_answers_fit_the_schema(site: World, address: str, answer: type) -> None
     _, request = story(site.store)
     crowd(site.store)
     voted(site.store, request, "liam")
-    value = _get(site, address.removeprefix("GET ").format(id=INCIDENT))
+    event = Event("e1", "/x", INCIDENT, NOW, IncidentAcknowledged("maya"))
+    waiting = quarantine.keep_event(site.store, event, "incidents", "bug", "KeyError", NOW)
+    ruling = Ruling(Go.HOLD, "on hold", NOW + timedelta(hours=1), "oncall")
+    journal.hold(site.store, replace(event, id="event-2"), ruling, NOW + timedelta(hours=1), NOW)
+    name = waiting.id if "quarantine" in address else INCIDENT
+    words = "?q=shop" if address.endswith("/search") else ""
+    value = _get(site, address.removeprefix("GET ").format(id=name) + words)
     _valid(answer, value)
     _valid_not(answer, {**value, "surprise": 1})
 

@@ -16,10 +16,11 @@ import pytest
 from functions import edge
 from local.host.loader import FunctionSpec
 from shared.adapters.stores.sqlite import SqliteStore
+from shared.dispatch import coalescing
 from shared.model.errors import Reason, TransientError
 from shared.model.pipeline import Queue
 from shared.model.signal import Severity
-from shared.records import payloads
+from shared.records import payloads, quarantine
 from tests import fakes
 from tests.portal.world import NOW
 from tests.triggers.app import KEYS, BlockedBus, Desk, ask, asked, load
@@ -122,7 +123,7 @@ class TestKept:
         answer = asked(edges["receive_signals"], body=body, headers=KEY, source="alertmanager")
         assert answer.status == 400
         assert "line 1, column 1" in answer.json["title"]
-        (kept,) = payloads.quarantined(desk.store, NOW)
+        (kept,) = quarantine.listed(desk.store, NOW)
         raw = payloads.get(desk.store, kept.payload) or b""
         assert raw.startswith(b"disk full")
         assert b"hunter2" not in raw
@@ -130,7 +131,7 @@ class TestKept:
 
     def test_too_large_a_body_is_not_kept(self, desk: Desk, edges: dict[str, FunctionSpec]) -> None:
         asked(edges["receive_signals"], body=BIG, headers=KEY, source="alertmanager")
-        assert payloads.quarantined(desk.store, NOW) == ()
+        assert quarantine.listed(desk.store, NOW) == ()
 
     @pytest.mark.parametrize("body", [b'{"disk": "full"}', b"[]", b'"text"', b"null", b"7", b"[1, [2]]"])
     def test_json_in_no_known_shape_is_a_sev4_alert_with_its_body(
@@ -174,7 +175,8 @@ class TestOutage:
         self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, gate: threading.Event
     ) -> None:
         bus = BlockedBus(gate=gate)
-        monkeypatch.setattr(edge, "INTAKE", edge.Lane("intake", threads=2, waiting=3))
+        monkeypatch.setattr(edge, "TOGETHER", coalescing.Together(coalescing.Lane("intake", threads=2, waiting=0)))
+        monkeypatch.setattr(coalescing, "MAX_WAITING", 5)
         edges = load(monkeypatch, Desk(store, bus).app, "edge")
 
         async def storm() -> tuple[list[tuple[int, float]], float]:
@@ -195,7 +197,7 @@ class TestOutage:
         answers, page_s = asyncio.run(storm())
         assert {status for status, _ in answers} == {503}
         assert max(took for _, took in answers) < 5
-        assert sum(took < 2 for _, took in answers) == 7  # 2 run and 3 wait; who finds no room is told at once
+        assert sum(took < 2 for _, took in answers) == 7  # 5 wait; who finds no room is told at once
         assert page_s < 2
         assert bus.asked <= 2
 
@@ -203,15 +205,16 @@ class TestOutage:
         self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, gate: threading.Event
     ) -> None:
         bus = BlockedBus(gate=gate)
-        monkeypatch.setattr(edge, "GIVE_UP_S", 0.05)
+        monkeypatch.setattr(edge, "TOGETHER", coalescing.Together(edge.INTAKE, give_up_s=0.05))
         edges = load(monkeypatch, Desk(store, bus).app, "edge")
         assert asked(edges["receive_signals"], body=FIRING, headers=KEY, source="alertmanager").status == 503
         gate.set()
+        monkeypatch.setattr(edge, "TOGETHER", coalescing.Together(edge.INTAKE))
         assert asked(edges["receive_signals"], body=FIRING, headers=KEY, source="alertmanager").status == 202
         assert len(bus.delivered(Queue.SIGNALS)) == 1
 
     def test_room_is_given_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        lane = edge.Lane("test", threads=1, waiting=0)
+        lane = coalescing.Lane("test", threads=1, waiting=0)
 
         def fail() -> None:
             raise ValueError("no")

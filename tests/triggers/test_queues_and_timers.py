@@ -26,6 +26,7 @@ from tests.portal.world import NOW
 from tests.triggers.app import Desk, load
 
 SINGLE = [stage.queue for stage in PIPELINE if stage.queue is not Queue.SIGNALS]
+MANY = ("signals", "incidents")
 WITH_CLIENT = (Queue.APPROVALS, Queue.DECISIONS)
 CLIENT = json.dumps({"taskHubName": "t", "creationUrls": {}, "managementUrls": {"id": "I"}, "rpcBaseUrl": "http://x/"})
 
@@ -52,6 +53,7 @@ def _message(body: bytes) -> Any:
 
 
 def _run(spec: FunctionSpec, given: Any, **more: Any) -> None:
+    given = [given] if spec.binding.get("queueName") in MANY and not isinstance(given, list) else given
     result = spec.call(**{spec.parameter: given, **more})
     if spec.is_async:
         asyncio.run(result)
@@ -93,6 +95,11 @@ def test_a_failing_bus_abandons_the_message(store: SqliteStore, monkeypatch: pyt
     functions = load(monkeypatch, Desk(store, fakes.FakeBus(failures=down)).app)
     with pytest.raises(TransientError):
         _run(_of(functions, Queue.KNOWLEDGE), _message(b"not an event"))
+
+
+def test_signals_and_what_they_mean_for_incidents_come_in_batches(functions: dict[str, FunctionSpec]) -> None:
+    many = {spec.binding["queueName"] for spec in functions.values() if spec.binding.get("cardinality") == "MANY"}
+    assert many == set(MANY)
 
 
 def test_signals_come_in_batches(desk: Desk, functions: dict[str, FunctionSpec]) -> None:

@@ -6,7 +6,7 @@ In: messages. Out: accepted messages. Source: learn.microsoft.com/python/api/azu
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -18,6 +18,8 @@ from shared.ports.bus import Message
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSender
 
+MAX_BATCH_BYTES = 224 * 1024  # of 256 KB: learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
+AROUND_BYTES = 512  # ids, properties and frames of one message, generously
 SEND_TIMEOUT_S = 3.0  # the edge gives up after 3 s and answers 503 (ARCHITECTURE, section 7)
 
 
@@ -32,29 +34,35 @@ class ServiceBusBus:
         self._opening = threading.Lock()
 
     def send(self, queue: Queue, messages: Sequence[Message]) -> None:
-        """See `shared.ports.bus`. A broken link is opened again once; duplicate detection drops what arrived twice."""
+        """See `shared.ports.bus`. As many as fit go in one batch, in order.
+
+        A broken link is opened again once; duplicate detection drops what arrived twice.
+        """
+        with self._locks[queue]:
+            for together in fitting(messages):
+                self._send_batch(queue, [_prepare(message) for message in together])
+
+    def _send_batch(self, queue: Queue, prepared: list[ServiceBusMessage]) -> None:
         from azure.core.exceptions import AzureError
         from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusError
 
-        prepared = [_prepare(message) for message in messages]
-        with self._locks[queue]:
-            for attempt in (1, 2):
-                try:
-                    self._sender(queue).send_messages(prepared, timeout=SEND_TIMEOUT_S)
-                except MessageSizeExceededError:
-                    raise PermanentError("the message is larger than the bus takes", Reason.TOO_LARGE) from None
-                except (ServiceBusError, AzureError, OSError, ValueError) as error:
-                    self._forget(queue)
-                    if attempt == 2:
-                        kind = type(error).__name__
-                        raise TransientError(f"Service Bus: {kind}", Reason.UNAVAILABLE, sent=None) from None
-                    continue
-                return
+        for attempt in (1, 2):
+            try:
+                self._sender(queue).send_messages(prepared, timeout=SEND_TIMEOUT_S)
+            except MessageSizeExceededError:
+                raise PermanentError("the message is larger than the bus takes", Reason.TOO_LARGE) from None
+            except (ServiceBusError, AzureError, OSError, ValueError) as error:
+                self._forget(queue)
+                if attempt == 2:
+                    kind = type(error).__name__
+                    raise TransientError(f"Service Bus: {kind}", Reason.UNAVAILABLE, sent=None) from None
+                continue
+            return
 
     def close(self) -> None:
         """Close every link."""
         for queue in list(self._senders):
-            self._forget(queue)
+            self._senders.pop(queue).close()
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -82,6 +90,21 @@ class ServiceBusBus:
             threading.Thread(target=sender.close, name="close-sender", daemon=True).start()
 
 
+def fitting(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Messages in runs that fit into one batch each; one that is large alone is a run of its own."""
+    run: list[Message] = []
+    size = 0
+    for message in messages:
+        weight = len(message.body) + AROUND_BYTES
+        if run and size + weight > MAX_BATCH_BYTES:
+            yield run
+            run, size = [], 0
+        run.append(message)
+        size += weight
+    if run:
+        yield run
+
+
 def _prepare(message: Message) -> ServiceBusMessage:
     from azure.servicebus import ServiceBusMessage
 
@@ -91,5 +114,6 @@ def _prepare(message: Message) -> ServiceBusMessage:
         content_type="application/cloudevents+json",
         subject=message.subject or None,
         scheduled_enqueue_time_utc=message.not_before,
+        time_to_live=message.kept_for,
         application_properties={"traceparent": message.traceparent} if message.traceparent else None,
     )

@@ -34,6 +34,7 @@ _HEADLINE = {
     NoticeKind.REOPENED: "Incident reopened",
     NoticeKind.PUBLISHED: "Document published",
     NoticeKind.INFO: "For your information",
+    NoticeKind.STORM: "Many incidents at once",
 }
 _STYLE = {
     Severity.SEV0: "attention",

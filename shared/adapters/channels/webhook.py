@@ -49,8 +49,9 @@ class WebhookChannel:
 
     def send(self, notice: Notice, key: str, repeat: bool) -> str:
         """Post a notice; see the port `shared.ports.channel`."""
+        said = {"service": notice.service, "group": notice.thread, "count": notice.alerts}
         body = json.dumps(
-            {"type": EVENT_TYPE, "key": key, "possible_repeat": repeat, "notice": to_json(notice)}
+            {"type": EVENT_TYPE, "key": key, "possible_repeat": repeat, **said, "notice": to_json(notice)}
         ).encode()
         headers = signing.sign(self._config.secret.get_secret_value(), key, int(self._clock()), body)
         headers["content-type"] = "application/json"

@@ -9,7 +9,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,7 @@ HIDDEN = "[redacted]"
 # The plainest of what `shared.records.redaction` takes out of raw bodies.
 _SECRET_NAME = re.compile(r"(password|passwd|secret|token|api[_-]?key|authorization|sig)$", re.IGNORECASE)
 _SECRET_QUERY = re.compile(r"([?&](?:sig|code|token|key|secret)=)[^&\"\s]+", re.IGNORECASE)
+_WRAPS = frozenset('{["' + " \t\r\n\x0b\x0c")  # a text that begins with one of these may hold JSON
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
@@ -33,6 +34,9 @@ _CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?"
 _ZONE = r"\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
 _ISO = re.compile(rf"(\d{{4}})-(\d{{1,2}})-(\d{{1,2}})(?:[T ]{_CLOCK})?{_ZONE}", re.IGNORECASE | re.ASCII)
 _US = re.compile(rf"(\d{{1,2}})/(\d{{1,2}})/(\d{{4}})(?:,? {_CLOCK}(?:\s*([AP]M))?)?{_ZONE}", re.IGNORECASE | re.ASCII)
+# What `datetime.fromisoformat` reads the same way, and quicker.
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{1,12})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+MAX_TIME_CHARS = 100
 _MILLISECONDS_FROM = 1e11  # as seconds this is the year 5138; as milliseconds it is 1973
 
 
@@ -115,17 +119,20 @@ def pick(source: Mapping[str, Any], *names: str) -> Any:
     for name in names:
         if (value := source.get(name)) is not None and value != "":
             return value
-    wanted = _folded(names)
-    folded: dict[str, Any] = {}
-    for key, value in source.items():
-        if (name := str(key).lower()) in wanted and value not in (None, ""):
-            folded[name] = value
-    return next((folded[name] for name in wanted if name in folded), None) if folded else None
+    for key in _in_another_case(tuple(source), names) if len(source) <= MAX_LABELS else _found(tuple(source), names):
+        if (value := source[key]) is not None and value != "":
+            return value
+    return None
 
 
-@lru_cache(maxsize=256)
-def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name.lower() for name in names)
+def _found(keys: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Members with one of these names in any case: by the order of the names, of equal ones the last first."""
+    wanted = [name.lower() for name in names]
+    alike = [(wanted.index(name), -place) for place, key in enumerate(keys) if (name := str(key).lower()) in wanted]
+    return tuple(keys[-place] for _, place in sorted(alike))
+
+
+_in_another_case = lru_cache(maxsize=4096)(_found)  # senders have few shapes, and most members asked for are not there
 
 
 def moment(value: object) -> datetime | None:
@@ -138,11 +145,27 @@ def moment(value: object) -> datetime | None:
     Returns:
         ``None`` for anything else, and for years before 1970 or after 9000, which stand for "none" and "never".
     """
+    if isinstance(value, str):
+        return _moment_of(value) if len(value) <= MAX_TIME_CHARS else None
+    return _plausible(value)
+
+
+@lru_cache(maxsize=4096)  # the same times stand in many places of a body, and are asked for more than once
+def _moment_of(words: str) -> datetime | None:
+    return _plausible(words)
+
+
+def _plausible(value: object) -> datetime | None:
     try:
-        found = _moment(value)
+        found = _quickly(value) if isinstance(value, str) and _USUAL.fullmatch(value) else _moment(value)
     except (ValueError, OverflowError, OSError):
         return None
     return found if found and 1970 <= found.year <= 9000 else None
+
+
+def _quickly(words: str) -> datetime:
+    found = datetime.fromisoformat(words)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _moment(value: object) -> datetime | None:
@@ -206,32 +229,38 @@ def labels(*sources: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for source in sources:
         for key, value in source.items():
-            name, content = text(key, 100), text(value)
-            if content and _SECRET_NAME.search(name):
-                content = HIDDEN
-            content = _without_secrets(content)
+            content = text(value)
+            name, secret = _label(key) if len(key) <= MAX_LABEL_CHARS else _label.__wrapped__(key)
+            content = HIDDEN if secret and content else _without_secrets(content)
             if name and content and name not in found and len(found) < MAX_LABELS:
                 found[name] = content
     return found
 
 
-def members(value: object, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every named member at any depth, objects inside texts included."""
-    value = unwrapped(value)
-    if depth > MAX_DEPTH:
-        return
-    if isinstance(value, dict):
-        for key, content in value.items():
-            yield str(key), content
-            yield from members(content, depth + 1)
-    elif isinstance(value, list):
-        for content in value:
-            yield from members(content, depth + 1)
+@lru_cache(maxsize=4096)
+def _label(key: str) -> tuple[str, bool]:
+    """Name of a label, and whether it is a secret's."""
+    name = text(key, 100)
+    return name, _SECRET_NAME.search(name) is not None
 
 
-def carries_time(body: object, names: frozenset[str]) -> bool:
+def carries_time(body: object, names: frozenset[str], depth: int = 0) -> bool:
     """Whether one of these members, in lower case, holds a time."""
-    return any(name.lower() in names and moment(value) is not None for name, value in members(body))
+    body = unwrapped(body)
+    if depth > MAX_DEPTH:
+        return False
+    if isinstance(body, list):
+        return any(carries_time(content, names, depth + 1) for content in body)
+    if not isinstance(body, dict):
+        return False
+    for name, content in body.items():
+        if (name if name.islower() else name.lower()) in names and moment(content) is not None:
+            return True
+    return any(
+        carries_time(content, names, depth + 1)
+        for content in body.values()
+        if isinstance(content, dict | list) or (isinstance(content, str) and content[:1] in _WRAPS)
+    )
 
 
 def raw(value: object) -> str:

@@ -25,7 +25,7 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         event: IncidentClosed.
     """
     last = last_action(incident)
-    request = approvals.request_of(ports.store, last.approval_id) if last else None
+    request = approvals.read(ports.store, last.approval_id).request if last else None
     case = Case(
         incident_id=incident.id,
         service=incident.service,
@@ -38,7 +38,8 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     )
     if not incident.cancelled:  # a false alarm teaches nothing about causes and fixes
         knowledge.put_case(ports.store, case)
-    alike = [item for item in knowledge.cases(ports.store, incident.service) if item.theme == case.theme]
+    known = knowledge.of_service(ports.store, incident.service)
+    alike = [item for item in known.cases if item.theme == case.theme]
     others = [item.incident_id for item in alike if item.incident_id != incident.id]
     count = knowledge.tally(item for item in alike if item.action == case.action)
     theme = Theme(

@@ -6,6 +6,7 @@ In: IncidentClosed, after the aggregator. Out: drafts, with their text in eviden
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared.agents.chronicler import learned, review
@@ -29,55 +30,45 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     Args:
         event: IncidentClosed.
     """
-    facts = gather(ports.store, incident)
-    drafts = [_review(facts, ports)]
+    facts = gather(ports.store, incident, event.time)
     runbook = _runbook(facts, ports)
-    if runbook is not None:
-        drafts.append(runbook)
-    written = " and ".join(draft.kind for draft in drafts)
+    found = (_review(facts), runbook) if runbook else (_review(facts),)
+    drafts = (
+        DraftRef(d.id, d.kind, d.slug, d.title, texts.text_id(d.text), tuple(dict.fromkeys(_CITE.findall(d.text))))
+        for d in found
+    )
     return Outcome(
-        f"{written} drafted",
+        f"{' and '.join(draft.kind for draft in found)} drafted",
         f"from {len(facts.timeline)} timeline lines and {len(facts.evidence)} pieces of evidence"
         + ("" if runbook else "; no runbook, as no fix was shown to work"),
         changes=(Put("drafts", tuple(drafts)),),
+        texts=tuple(draft.text for draft in found),
     )
 
 
-def _review(facts: Facts, ports: Ports) -> DraftRef:
+@dataclass(frozen=True, slots=True)
+class _Written:
+    kind: DocumentKind
+    id: str
+    slug: str
+    title: str
+    text: str
+
+
+def _review(facts: Facts) -> _Written:
     incident = facts.incident
-    day = incident.opened_at.strftime("%Y-%m-%d")
-    return _draft(
-        ports,
-        incident,
-        DocumentKind.REVIEW,
-        draft_id=f"review-{incident.id}",
-        slug=f"review-{day}-{incident.handle}",
-        title=review.title_of(facts),
-        text=review.write(facts),
-    )
+    slug = f"review-{incident.opened_at:%Y-%m-%d}-{incident.handle}"
+    return _Written(DocumentKind.REVIEW, f"review-{incident.id}", slug, review.title_of(facts), review.write(facts))
 
 
-def _runbook(facts: Facts, ports: Ports) -> DraftRef | None:
+def _runbook(facts: Facts, ports: Ports) -> _Written | None:
     incident = facts.incident
     if not learned.learnable(facts, result_of(incident, last_action(incident)) == knowledge.WORKED):
         return None
     key = learned.id_of(facts)
-    before = knowledge.runbook_of(ports.store, incident.service, key)
+    before = knowledge.of_service(ports.store, incident.service).runbook(key)
     service = ports.settings.services.get(incident.service)
     found = learned.write(facts, service.owner if service else "", before)
     text = render(found.runbook)
     parse(text, key)  # what cannot be read back must not be published
-    return _draft(ports, incident, DocumentKind.RUNBOOK, draft_id=key, slug=key, title=found.runbook.title, text=text)
-
-
-def _draft(
-    ports: Ports, incident: Incident, kind: DocumentKind, draft_id: str, slug: str, title: str, text: str
-) -> DraftRef:
-    return DraftRef(
-        id=draft_id,
-        kind=kind,
-        slug=slug,
-        title=title,
-        text=texts.put_text(ports.store, incident.id, text),
-        cites=tuple(dict.fromkeys(_CITE.findall(text))),
-    )
+    return _Written(DocumentKind.RUNBOOK, key, key, found.runbook.title, text)

@@ -6,7 +6,7 @@ In: the incident and its rows. Out: one value that the documents are functions o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -46,7 +46,7 @@ class Facts:
 
     incident: Incident
     timeline: tuple[TimelineEntry, ...]
-    evidence: dict[str, Evidence]
+    evidence: Mapping[str, Evidence]
     request: ApprovalRequest | None
     decision: Decision | None
     done: ActionResult | None
@@ -71,21 +71,26 @@ class Facts:
         return f"[t{(found[-1] if last else found[0]).number}]" if found else ""
 
 
-def gather(store: Store, incident: Incident) -> Facts:
-    """Read what an incident left.
+def gather(store: Store, incident: Incident, ended_at: datetime) -> Facts:
+    """Read what an incident left, up to its end.
+
+    Args:
+        ended_at: when it was closed. What comes after that, such as its last notices, goes on while this is read; the
+            documents would say something else at every attempt, and be published anew by each.
 
     Raises:
         TransientError: the store cannot be read.
     """
-    timeline = tuple(_timeline(store, incident.id))
+    said, found = _left(store, incident.id)
+    timeline = tuple(entry for entry in said if entry.at <= ended_at)
     wanted = incident.diagnosis.evidence if incident.diagnosis else ()
-    evidence = {key: item for key in wanted if (item := evidence_rows.get(store, incident.id, key)) is not None}
+    evidence = {name: found[name] for name in wanted if name in found}
     done = max(
         (item for item in incident.actions if item.state is ActionState.DONE), key=lambda item: item.at, default=None
     )
     approval = done.approval_id if done else incident.approval.id if incident.approval else ""
-    request = approvals.request_of(store, approval) if approval else None
-    decision = approvals.decision_of(store, approval) if approval else None
+    asked = approvals.read(store, approval) if approval else None
+    request, decision = (asked.request, asked.decision) if asked else (None, None)
     by_hand = [entry for entry in timeline if MicroAgent.CLOSER in _names(entry) and entry.person]
     return Facts(incident, timeline, evidence, request, decision, done, by_hand[-1].person if by_hand else "")
 
@@ -99,12 +104,17 @@ def _names(entry: TimelineEntry) -> set[str]:
     return set(re.split(r"[^a-z_]+", entry.micro_agent))
 
 
-def _timeline(store: Store, incident_id: str) -> Iterator[TimelineEntry]:
-    start: str | None = TIMELINE
+def _left(store: Store, incident_id: str) -> tuple[list[TimelineEntry], dict[str, Evidence]]:
+    """Timeline and evidence by one query, from the one prefix to the other; what lies between is small, and left."""
+    timeline: list[TimelineEntry] = []
+    evidence: dict[str, Evidence] = {}
+    start: str | None = evidence_rows.PREFIX
     while start is not None:
         page = store.query(Table.INCIDENTS, incident_id, start, TIMELINE[:-1] + "}")
-        yield from (unpack(TimelineEntry, row.values) for row in page.rows)
+        timeline += (unpack(TimelineEntry, row.values) for row in page.rows if row.key.startswith(TIMELINE))
+        evidence |= {item.id: item for row in page.rows if (item := evidence_rows.of_row(row)) is not None}
         start = page.next_key
+    return timeline, evidence
 
 
 def _onset(incident: Incident) -> datetime:

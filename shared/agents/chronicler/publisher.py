@@ -5,12 +5,12 @@ In: IncidentClosed, after the doc writer. Out: documents, and a notice to each c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from shared.agents.notices import tell
 from shared.model.document import Document, DocumentDraft, DocumentKind
-from shared.model.errors import PermanentError, Reason
+from shared.model.errors import PermanentError, Reason, TransientError
 from shared.model.event import Event
 from shared.model.incident import DraftRef, Incident
 from shared.model.notice import Fact, Link, NoticeKind
@@ -27,7 +27,8 @@ MAX_LINKS = 4  # a card has room for few buttons
 def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
     """Publish every draft to every destination.
 
-    A destination that refuses a draft is named in the reason and stops neither the others nor the other drafts.
+    A destination that refuses a draft is named in the reason and stops neither the others nor the other drafts. One
+    that is away stops them as little, and what was learned is learned at once; all of it is done again later.
 
     Args:
         event: IncidentClosed.
@@ -38,6 +39,7 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     """
     documents: list[Document] = []
     refused: list[str] = []
+    away: dict[str, TransientError] = {}
     for ref in incident.drafts:
         draft = _draft(ref, incident, ports)
         for name in ports.settings.knowledge.publish_to:
@@ -50,9 +52,14 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
             except PermanentError as exc:
                 refused.append(f"{draft.slug} at {name}: {exc} ({exc.reason})")
                 continue
+            except TransientError as exc:
+                away[name] = exc
+                continue
             documents.append(Document(draft.id, draft.kind, draft.title, name, published.url))
         if draft.kind is DocumentKind.RUNBOOK:
             _learn(draft, incident, ports, next((d.url for d in documents if d.id == draft.id), ""))
+    if away:
+        raise _later(away)
     kept = [
         old
         for old in incident.documents
@@ -64,6 +71,14 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         changes=(Put("documents", (*kept, *documents)),),
         events=_notices(incident, documents, ports) if documents else (),
     )
+
+
+def _later(away: Mapping[str, TransientError]) -> TransientError:
+    """One failure for all destinations that are away; the others have the documents, and take them again unchanged."""
+    first = next(iter(away.values()))
+    waits = [error.retry_after for error in away.values() if error.retry_after is not None]
+    text = "; ".join(f"{name}: {error}" for name, error in away.items())
+    return TransientError(text, first.reason, max(waits, default=None), sent=None, part=", ".join(away))
 
 
 def _draft(ref: DraftRef, incident: Incident, ports: Ports) -> DocumentDraft:
@@ -83,7 +98,7 @@ def _draft(ref: DraftRef, incident: Incident, ports: Ports) -> DocumentDraft:
 
 
 def _learn(draft: DocumentDraft, incident: Incident, ports: Ports, url: str) -> None:
-    before = knowledge.runbook_of(ports.store, incident.service, draft.id)
+    before = knowledge.of_service(ports.store, incident.service).runbook(draft.id)
     seen = tuple(dict.fromkeys([*(before.incidents if before else ()), incident.id]))
     theme = incident.theme.key if incident.theme else knowledge.theme_of(incident)
     known = url or (before.url if before else "")

@@ -23,7 +23,7 @@ from shared.model.lifecycle import Moment, State
 from shared.model.notice import Fact, NoticeKind
 from shared.model.outcome import Change, Emit, Happened, Outcome, Put
 from shared.ports import Ports
-from shared.records import groups, incidents, windows
+from shared.records import approvals, groups, incidents, windows
 
 
 def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Outcome:
@@ -37,12 +37,28 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         return Outcome("closed already", f"{data.kind} came after the end", person=data.by)
     if data.kind is ClosingKind.MANUAL:
         reason = data.reason or "closed by hand"
-        return _close(incident, f"{data.by}: {reason}", False, data.by, now, ports)
-    if incident.alerts and not incidents.still_firing(ports.store, incident):
-        return _close(incident, "every alert resolved at its source", True, "", now, ports)
+        return _close(event, incident, f"{data.by}: {reason}", False, now, ports, person=data.by)
+    if _acting(incident, now, ports):
+        later = now + timedelta(seconds=ports.settings.closing.check_every_s)
+        why = "it has begun, and the end is written down with what came of it"
+        return Outcome(
+            "waits for the result of an action", why, events=(Emit(ClosingRequested(ClosingKind.RECHECK), later),)
+        )
+    group = groups.load(ports.store, incident.group_key) if incident.group_key else None
+    if incident.alerts and not incidents.still_firing(incident, group.current if group else ()):
+        held = group.held if group else None
+        return _close(event, incident, "every alert resolved at its source", True, now, ports, held=held)
     if data.kind is ClosingKind.RECHECK and incident.recovery and incident.recovery.measured_at > event.time:
         return Outcome("measured already", "another check has taken over")
     return _measure(incident, now, ports, event)
+
+
+def _acting(incident: Incident, now: datetime, ports: Ports) -> bool:
+    """Whether an approved action has begun and nobody knows yet what came of it: its host may have died in it."""
+    asked = incident.approval
+    if incident.state is not State.EXECUTING or asked is None or not approvals.begun(ports.store, asked.id):
+        return False
+    return now - _last_news(incident) <= timedelta(seconds=ports.settings.closing.give_up_s)
 
 
 def _measure(incident: Incident, now: datetime, ports: Ports, event: Event) -> Outcome:
@@ -66,9 +82,8 @@ def _measure(incident: Incident, now: datetime, ports: Ports, event: Event) -> O
     checks = 1 if fresh or recovery is None else recovery.checks + 1
     done_at = good_since + timedelta(seconds=closing.recovery_s)
     if now >= done_at:  # never on the first good reading, which may be luck
-        return _close(
-            incident, f"good for {(now - good_since).total_seconds():.0f} s: {reading.text}", True, "", now, ports
-        )
+        good = f"good for {(now - good_since).total_seconds():.0f} s: {reading.text}"
+        return _close(event, incident, good, True, now, ports)
     again = Emit(ClosingRequested(ClosingKind.RECHECK), min(later, max(done_at, now + timedelta(seconds=1))))
     why = f"good since {good_since:%H:%M:%S} UTC, {closing.recovery_s:.0f} s are needed; {reading.text}"
     return Outcome(what, why, (Put("recovery", Recovery(good_since, reading.text, now, checks)),), (again,))
@@ -109,11 +124,27 @@ def _give_up(incident: Incident, text: str, ports: Ports) -> Outcome:
     )
 
 
-def _close(incident: Incident, reason: str, recovered: bool, person: str, now: datetime, ports: Ports) -> Outcome:
-    """Turn the claim to closing, and answer with everything that ends an incident (rule C1)."""
+def _close(
+    event: Event,
+    incident: Incident,
+    reason: str,
+    recovered: bool,
+    now: datetime,
+    ports: Ports,
+    person: str = "",
+    held: groups.Held | None = None,
+) -> Outcome:
+    """Turn the claim to closing, and answer with everything that ends an incident (rule C1).
+
+    Args:
+        held: the claim as it was read just now.
+    """
     if incident.group_key:
-        incidents.mark_pending(ports.store, incident.id, now)  # the sweep finishes what is left half closed (rule C2)
-        groups.begin_closing(ports.store, incident.group_key, incident.generation, now)
+        held = held or groups.read(ports.store, incident.group_key)
+        # Closed and open again since: a repeat of the event that closed it then must not turn the claim once more.
+        if held and held.group.reopened and incidents.done(ports.store, event):
+            return Outcome("looked before", "this very event was worked off before")
+        groups.begin_closing(ports.store, incident.group_key, incident.generation, now, held)
     settings = ports.settings
     took = int((now - incident.opened_at).total_seconds())
     changes: tuple[Change, ...] = (
@@ -139,12 +170,13 @@ def _settle(incident: Incident, now: datetime, ports: Ports) -> Outcome:
         return Outcome("nothing to settle", "a manual incident has no group")
     if not incident.over:
         return Outcome("nothing to settle", f"the incident is {incident.state} again")
-    group = groups.state_of(ports.store, incident.group_key)
+    held = groups.read(ports.store, incident.group_key)
+    group = held.group if held else None
     if group is not None and group.state is groups.Claim.CLOSING and group.generation == incident.generation:
         early = (group.closing_at or now) + timedelta(seconds=ports.settings.closing.settle_s) - now
         if early > timedelta(0):
             raise TransientError("a repeat may still be on its way", Reason.NOT_YET, early)
-    if not groups.finish_closing(ports.store, incident.group_key, incident.generation, now):
+    if not groups.finish_closing(ports.store, incident.group_key, incident.generation, now, held):
         return Outcome("the group is free again", "no alert repeated while it was closing")
     empty = ("closed_at", "resolved_at", "recovery")
     changes: tuple[Change, ...] = (

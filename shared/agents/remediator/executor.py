@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from shared.agents import notices
 from shared.config.schema import Execution
 from shared.model.action import ActionRequest, ActionResult, ActionState
-from shared.model.approval import ApprovalRequest, Verdict
+from shared.model.approval import ApprovalRequest, Decision, Verdict
 from shared.model.errors import PermanentError, Reason, TransientError
 from shared.model.event import (
     ActionApproved,
@@ -27,8 +28,9 @@ from shared.model.notice import Fact, NoticeKind
 from shared.model.outcome import Append, Emit, Happened, Outcome
 from shared.ports import Ports
 from shared.ports.action import Action, Settled
-from shared.records import approvals, leases
+from shared.records import approvals, leases, windows
 
+_UNTIL = "the incident closes when its alerts resolve at their source, or by hand"
 _SETTLED = {
     Settled.DONE: (ActionState.DONE, "an earlier attempt had already done it"),
     Settled.UNKNOWN: (ActionState.UNCLEAR, "an earlier attempt began and nobody can tell whether it happened"),
@@ -52,7 +54,8 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     """
     if not isinstance(event.data, ActionApproved):
         raise PermanentError(f"{event.type} is nothing to execute", Reason.BAD_INPUT)
-    approval = approvals.request_of(ports.store, event.data.approval_id)
+    record = approvals.read(ports.store, event.data.approval_id)
+    approval = record.request
     if approval is None:
         raise PermanentError(f"there is no approval {event.data.approval_id}", Reason.NOT_FOUND)
     plan = approval.plan
@@ -60,28 +63,29 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     parameters = {parameter.name: parameter.value for parameter in plan.parameters}
     request = ActionRequest(event.id, plan.action, plan.target, parameters, incident.id)
     limits = limits_of(ports.settings.execution)
-    if ports.repeat or approvals.executed(ports.store, approval.id, event.id):
+    ended = partial(_ended, approval, record.decision, incident, now, ports)
+    if ports.repeat or event.id in record.executed_by:
         settled = Settled.UNKNOWN if action is None else action.settle(request)
         if action is None or settled is not Settled.NOT_DONE:
             leases.release(ports.store, plan.target, event.id, limits, now)
-            return _ended(approval, *_SETTLED[settled], _facts(action, plan.target, settled), incident, now, ports)
+            return ended(*_SETTLED[settled], _facts(action, plan.target, settled))
     if action is None:
         text = f"no action {plan.action!r} is configured here"
-        return _ended(approval, ActionState.REFUSED, text, {}, incident, now, ports)
+        return ended(ActionState.REFUSED, text, {})
     job = _Job(approval, request, action)
-    moved = _moved(job, incident, now, ports)
+    moved = _moved(job, record.decision, incident, now, ports)
     if moved:
         leases.release(ports.store, plan.target, event.id, limits, now)
-        return _ended(approval, ActionState.REFUSED, moved, {}, incident, now, ports)
+        return ended(ActionState.REFUSED, moved, {})
     grant = leases.acquire(ports.store, plan.target, event.id, limits, now)
     if not grant.given and grant.retry_at is not None:
         raise TransientError(grant.reason, Reason.CONFLICT, grant.retry_at - now, sent=False)
     if not grant.given:
-        return _ended(approval, ActionState.REFUSED, grant.reason, {}, incident, now, ports)
-    state, message = _act(job, event, incident, now, ports)
-    leases.release(ports.store, plan.target, event.id, limits, now)
+        return ended(ActionState.REFUSED, grant.reason, {})
+    state, message = _act(job, record.decision, event, incident, now, ports)
+    leases.release(ports.store, plan.target, event.id, limits, now, grant)
     settled = Settled.DONE if state is ActionState.DONE else Settled.UNKNOWN
-    return _ended(approval, state, message, _facts(action, plan.target, settled), incident, now, ports)
+    return ended(state, message, _facts(action, plan.target, settled))
 
 
 def limits_of(execution: Execution) -> leases.Limits:
@@ -94,9 +98,8 @@ def limits_of(execution: Execution) -> leases.Limits:
     )
 
 
-def _refusal(approval: ApprovalRequest, incident: Incident, ports: Ports) -> str:
+def _refusal(approval: ApprovalRequest, decision: Decision | None, incident: Incident, ports: Ports) -> str:
     """Why the store does not allow it, whatever the message says; empty when it does."""
-    decision = approvals.decision_of(ports.store, approval.id)
     if decision is None:
         return "nobody has decided it"
     if decision.verdict is not Verdict.APPROVED:
@@ -110,9 +113,14 @@ def _refusal(approval: ApprovalRequest, incident: Incident, ports: Ports) -> str
     return ""
 
 
-def _act(job: _Job, event: Event, incident: Incident, now: datetime, ports: Ports) -> tuple[ActionState, str]:
-    """Do it once. What is read before the lease is read again under it, because the last action may just have ended."""
-    moved = _moved(job, incident, now, ports)
+def _act(
+    job: _Job, decision: Decision | None, event: Event, incident: Incident, now: datetime, ports: Ports
+) -> tuple[ActionState, str]:
+    """Do it once. What may change is read again under the lease, because the last action may just have ended.
+
+    A decision is a row that is created once and never changes (rule D1), so it is not.
+    """
+    moved = _moved(job, decision, incident, now, ports)
     if moved:
         return ActionState.REFUSED, moved
     if approvals.mark_executed(ports.store, job.approval.id, event.id) is approvals.Mark.OTHER:
@@ -139,9 +147,9 @@ def _facts(action: Action | None, target: str, settled: Settled) -> dict[str, st
         return {}
 
 
-def _moved(job: _Job, incident: Incident, now: datetime, ports: Ports) -> str:
+def _moved(job: _Job, decision: Decision | None, incident: Incident, now: datetime, ports: Ports) -> str:
     """What forbids it, or changed since it was approved; empty when nothing did."""
-    forbidden = _refusal(job.approval, incident, ports)
+    forbidden = _refusal(job.approval, decision, incident, ports)
     if forbidden:
         return forbidden
     plan = job.approval.plan
@@ -162,23 +170,31 @@ def _moved(job: _Job, incident: Incident, now: datetime, ports: Ports) -> str:
 
 def _ended(
     approval: ApprovalRequest,
-    state: ActionState,
-    message: str,
-    facts: dict[str, str],
+    decision: Decision | None,
     incident: Incident,
     now: datetime,
     ports: Ports,
+    state: ActionState,
+    message: str,
+    facts: dict[str, str],
 ) -> Outcome:
     plan = approval.plan
     result = ActionResult(approval.id, plan.action, plan.target, state, now, message, facts)
     done = state is ActionState.DONE
     kind = NoticeKind.EXECUTED if done else NoticeKind.ESCALATED
     title = f"{'Executed' if done else state.capitalize()}: {plan.title}"
+    # Nobody was told of the approval by itself, as this follows it at once: it is told here.
+    decided = f"{decision.verdict.capitalize()} by {', '.join(decision.by)}: {decision.reason}" if decision else ""
     shown = tuple(Fact(name, value) for name, value in facts.items())
+    by = (Fact("Decision", decided),) if decided else ()
+    measured = windows.judged(ports.settings, incident.service)
+    wait = "" if measured or not done else f"Nothing here measures {incident.service or 'it'}: {_UNTIL}"
+    note = "\n".join(filter(None, (f"{title}. {message}", decided, wait)))
+    look = done and (measured or not incident.firing)
     events = (
-        Emit(TicketUpdateRequested(UpdateKind.NOTE, f"{title}. {message}")),
-        *notices.tell(kind, title, message, incident, ports.settings, shown),
-        *((Emit(ClosingRequested(ClosingKind.AFTER_ACTION)),) if done else ()),
+        Emit(TicketUpdateRequested(UpdateKind.NOTE, note)),
+        *notices.tell(kind, title, message, incident, ports.settings, (*by, *shown)),
+        *((Emit(ClosingRequested(ClosingKind.AFTER_ACTION)),) if look else ()),
     )
     changes = (Append("actions", result), Happened(Moment.EXECUTED if done else Moment.NOT_EXECUTED))
-    return Outcome(f"{state}: {plan.title}", message, changes, events)
+    return Outcome(f"{state}: {plan.title}", f"{message} ({wait})" if wait else message, changes, events)

@@ -6,6 +6,7 @@ In: a plan; votes; the end of a wait. Out: a question, a decision written once, 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.agents import notices
@@ -25,10 +26,13 @@ from shared.model.lifecycle import Moment
 from shared.model.notice import Fact, Link, NoticeKind
 from shared.model.outcome import Emit, Happened, Outcome, Put
 from shared.model.pipeline import MicroAgent, source_of
+from shared.model.recommendation import Plan
 from shared.ports import Ports
 from shared.ports.store import Store
 from shared.ports.waits import Enact, Look, Looked, Sleep, Step
 from shared.records import approvals, incidents
+
+JUST_ASKED = timedelta(seconds=5)
 
 
 def wait() -> Generator[Step, Looked | None, None]:
@@ -54,18 +58,23 @@ def look(store: Store, approval_id: str, poll: timedelta, now: datetime) -> Look
     Raises:
         PermanentError: there is no such request.
     """
-    if approvals.decision_of(store, approval_id) is not None:
-        return Looked(True, now)
-    request = approvals.request_of(store, approval_id)
+    record = approvals.read(store, approval_id)
+    request = record.request
     if request is None:
         raise PermanentError(f"there is no approval {approval_id}", Reason.NOT_FOUND)
+    if record.decision is not None:
+        return Looked(True, now, request.incident_id)
+    if not record.votes and now < min(request.deadline, request.requested_at + JUST_ASKED):
+        return Looked(
+            False, min(request.deadline, now + poll), request.incident_id
+        )  # its hop has just seen that the incident is not over
     loaded = incidents.load(store, request.incident_id)
     over = loaded is not None and loaded.incident.over
-    decision = tally(request, approvals.votes_of(store, approval_id), over, now)
+    decision = tally(request, record.votes, over, now)
     if decision is None:
-        return Looked(False, min(request.deadline, now + poll))
+        return Looked(False, min(request.deadline, now + poll), request.incident_id)
     approvals.decide(store, decision)
-    return Looked(True, now)
+    return Looked(True, now, request.incident_id)
 
 
 def tally(request: ApprovalRequest, votes: tuple[Vote, ...], over: bool, now: datetime) -> Decision | None:
@@ -122,16 +131,21 @@ def _ask(request: ApprovalRequest, incident: Incident, now: datetime, ports: Por
     plan = request.plan
     if approvals.plan_hash(plan) != request.plan_hash:
         raise PermanentError("the plan does not have the hash it claims", Reason.BAD_INPUT)
-    approvals.create(ports.store, request)
+    already = _asked_already(request, incident, now, ports)
+    if already is not None:
+        return already
+    new = approvals.create(ports.store, request)
     summary = _summary(request, None)
-    changes = (Put("approval", summary), Happened(Moment.APPROVAL_REQUESTED))
+    changes: tuple[Put | Happened, ...] = (Put("approval", summary), Happened(Moment.APPROVAL_REQUESTED))
+    if incident.recommendation is not None and incident.recommendation.approval_id != request.id:  # it has waited
+        changes = (*changes, Put("recommendation", replace(incident.recommendation, approval_id=request.id)))
     if plan.automatic and all(parameter.trusted for parameter in plan.parameters):
         reason = "the policy lets this run by itself"
         approvals.decide(
             ports.store, Decision(request.id, Verdict.APPROVED, now, ("policy",), request.plan_hash, reason)
         )
         return Outcome(f"approved by policy: {plan.title}", reason, changes, (Emit(ApprovalDecided(request.id)),))
-    decision = approvals.decision_of(ports.store, request.id)
+    decision = None if new else approvals.decision_of(ports.store, request.id)
     if decision is not None:  # an earlier attempt started the wait and could not commit; the wait has ended since
         reason = f"{decision.verdict} by {', '.join(decision.by)} before it could be asked: {decision.reason}"
         return Outcome(f"not asked again: {plan.title}", reason, (Put("approval", _summary(request, decision)),))
@@ -159,6 +173,27 @@ def _ask(request: ApprovalRequest, incident: Incident, now: datetime, ports: Por
     return Outcome(f"asked for approval: {plan.title}", asked, changes, told)
 
 
+def _asked_already(request: ApprovalRequest, incident: Incident, now: datetime, ports: Ports) -> Outcome | None:
+    """Two investigations at once may propose the same; people are asked once, or it might be done twice."""
+    pending = incident.approval
+    if pending is None or pending.verdict is not None or pending.id == request.id or pending.deadline <= now:
+        return None
+    if now >= request.deadline or approvals.decision_of(ports.store, request.id) is not None:
+        return None  # there is nothing to ask any more
+    before = approvals.request_of(ports.store, pending.id)
+    if request.plan.automatic or before is None or _deed(before.plan) != _deed(request.plan):
+        return None
+    reason = f"{pending.title!r} is the same and waits for people already"
+    made = incident.recommendation
+    changes = (Put("recommendation", replace(made, approval_id=pending.id)),) if made is not None else ()
+    return Outcome(f"not asked again: {request.plan.title}", reason, changes)
+
+
+def _deed(plan: Plan) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """What a plan would do, whenever and by whomever it was proposed."""
+    return plan.action, plan.target, tuple(sorted((parameter.name, parameter.value) for parameter in plan.parameters))
+
+
 def _summary(request: ApprovalRequest, decision: Decision | None) -> ApprovalSummary:
     plan = request.plan
     verdict, by = (None, ()) if decision is None else (decision.verdict, decision.by)
@@ -176,10 +211,10 @@ def _voted(cast: VoteCast, incident: Incident, ports: Ports) -> Outcome:
 
 
 def _decided(approval_id: str, incident: Incident, ports: Ports) -> Outcome:
-    decision = approvals.decision_of(ports.store, approval_id)
+    record = approvals.read(ports.store, approval_id)
+    decision, request = record.decision, record.request
     if decision is None:
         raise PermanentError(f"approval {approval_id} has no decision", Reason.NOT_FOUND)
-    request = approvals.request_of(ports.store, approval_id)
     if request is None:
         raise PermanentError(f"there is no approval {approval_id}", Reason.NOT_FOUND)
     names, title = ", ".join(decision.by), request.plan.title
@@ -188,10 +223,17 @@ def _decided(approval_id: str, incident: Incident, ports: Ports) -> Outcome:
     if incident.approval is None or incident.approval.id == approval_id:
         changes.insert(0, Put("approval", _summary(request, decision)))
     text = f"{decision.verdict.capitalize()} by {names}: {title}. {decision.reason}"
-    events = (
-        *((Emit(ActionApproved(approval_id)),) if approved else ()),
+    told = (
         Emit(TicketUpdateRequested(UpdateKind.NOTE, text)),
         *notices.tell(NoticeKind.DECIDED, f"{decision.verdict.capitalize()}: {title}", text, incident, ports.settings),
     )
+    at_once = approved and _follows_at_once(incident, ports)
+    events = (*((Emit(ActionApproved(approval_id)),) if approved else ()), *(() if at_once else told))
     person = names if names not in ("policy", "deadline") else ""
     return Outcome(f"{decision.verdict}: {title}", decision.reason, tuple(changes), events, person)
+
+
+def _follows_at_once(incident: Incident, ports: Ports) -> bool:
+    """Whether what came of an approved plan is told within moments, with who approved it, so that this need not be."""
+    held = ports.settings.execution.kill_switch or MicroAgent.EXECUTOR in ports.settings.policy.hold
+    return not held and not incident.over

@@ -1,34 +1,57 @@
 """Alert router: gives every alert to the one incident of its group, opens that incident, or lists the alert.
 
-In: one alert. Out: messages for the incident creator, rows of the group, a line in the alert list (S3, S5 to S8, C2).
+In: alerts. Out: messages for the incident creator, rows of the groups, lines in the alert list (S3, S5 to S8, C2).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shared.agents.sentinel.fold_memory import FoldMemory
 from shared.agents.sentinel.grouping import group_key, listing_of
+from shared.agents.sentinel.joining import (
+    CROWD,
+    CROWD_EVERY,
+    JOIN_EVERY,
+    creation_message,
+    creation_of,
+    join_messages,
+    round_messages,
+)
 from shared.agents.sentinel.routing import Join, Step, decide
-from shared.model import codec
 from shared.model.alert import Alert
 from shared.model.errors import Reason, TransientError
-from shared.model.event import Event, GroupChanged, GroupChangeKind, derive_id
-from shared.model.pipeline import DESTINATION, MicroAgent, source_of
+from shared.model.event import GroupChanged
+from shared.model.pipeline import DESTINATION
 from shared.model.signal import Status
-from shared.ports import Ports, telemetry
+from shared.ports import Ports
 from shared.ports.bus import Message
 from shared.ports.store import Store
 from shared.records import groups, index
-from shared.records.groups import Claim, GroupState, Held, Member
+from shared.records.groups import Claim, GroupState, Held, Member, Rows
 
-__all__ = ["FOLDED", "FoldMemory", "Routed", "route"]
+__all__ = ["FOLDED", "Arrival", "FoldMemory", "Routed", "Settled", "route", "route_all"]
 
 FOLDED = "folded"
 MAX_TRIES = 40
 CLOSING_AGAIN = timedelta(seconds=5)
 CROWDED_AGAIN = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An alert that has to be routed.
+
+    Attributes:
+        received: when ARGUS was told; just now when it is not given.
+        traceparent: of the message it came in.
+    """
+
+    alert: Alert
+    received: datetime | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,87 +63,230 @@ class Routed:
     incident_id: str
 
 
-def route(alert: Alert, ports: Ports, now: datetime, memory: FoldMemory) -> Routed:
+Settled = Routed | TransientError | None  # what became of an arrival; an error when it must come again
+
+
+def route(alert: Alert, ports: Ports, now: datetime, memory: FoldMemory, received: datetime | None = None) -> Routed:
     """Route one alert; everything is sent and written when this returns, and doing it again changes nothing.
 
     Args:
         memory: of this process; the caller flushes it.
+        received: when ARGUS was told; just now when it is not given.
 
     Raises:
         TransientError: the group is closing (rule C2) or crowded, or bus or store cannot be reached; route it again.
     """
-    routing, store = ports.settings.routing, ports.store
-    key = group_key(alert, routing)
-    folded_into = memory.fold(key, alert, now)
-    if folded_into:
-        return Routed(FOLDED, "it repeats a firing that is known (rule S6)", folded_into)
-    listed = listing_of(alert, routing, now)
+    settled: list[Settled] = [None]
+    route_all([Arrival(alert, received)], ports, now, memory, settled)
+    (only,) = settled
+    if not isinstance(only, Routed):
+        raise only or TransientError(f"{alert.name} was not routed", Reason.CONFLICT, CROWDED_AGAIN)
+    return only
+
+
+def route_all(
+    arrivals: Sequence[Arrival], ports: Ports, now: datetime, memory: FoldMemory, settled: list[Settled]
+) -> None:
+    """Route alerts, all of a group by one look at it; the same as one after the other, in any division.
+
+    Claims are written first, then everything is sent in one go, then the members of each group are written in one
+    transaction, then the alert list (rule S5). A group that somebody else changed meanwhile is done again, alone.
+
+    Args:
+        settled: one place for each arrival, filled with what became of it. What is there already is left alone, and
+            what was settled before an error is raised stays.
+
+    Raises:
+        TransientError: bus or store cannot be reached; what is not settled must be routed again.
+        PermanentError: something can be neither sent nor written; route one by one to find out what.
+    """
+    waiting: dict[str, list[int]] = {}
+    for number, arrival in enumerate(arrivals):
+        if settled[number] is None:
+            waiting.setdefault(group_key(arrival.alert, ports.settings.routing), []).append(number)
     for _ in range(MAX_TRIES):
-        # The alert's chunk is read before the claim: a claim that changes in between is met, never missed, because
-        # every new member of it changes the chunk too.
-        chunk = groups.chunk_of(store, key, alert.fingerprint)
-        held = groups.read(store, key)
-        group = held.group if held else None
-        known = chunk.members.get(alert.fingerprint)
-        step = decide(alert, group, known, listed, now)
-        if step.wait:
-            raise TransientError(f"{alert.name}: {step.reason}", Reason.NOT_YET, CLOSING_AGAIN)
-        if step.claim:
-            groups.claim(store, _new_claim(alert, key, held, now), held)
-            continue  # won or lost, the claim that stands now says what follows
-        _send(step, group, ports, now)
+        plans = [
+            plan
+            for key, numbers in waiting.items()
+            if (plan := _planned(key, numbers, arrivals, ports, now, memory, settled)) is not None
+        ]
+        messages = [message for plan in plans for message in plan.messages(ports.store, now)]
+        for every in (JOIN_EVERY, CROWD_EVERY):
+            joins = [(plan.group, plan.joins) for plan in plans if plan.group and plan.joins and plan.every() == every]
+            trace = next((plan.traceparent for plan in plans), "")
+            messages += round_messages(joins, every, now, trace, ports.store)
+        if messages:
+            ports.bus.send(DESTINATION[GroupChanged], messages)
+        waiting, written = {}, []
+        for plan in plans:
+            if not plan.changed or groups.put_members(ports.store, plan.key, plan.rows, plan.changed, now):
+                written.append(plan)
+            else:  # what was sent is recognised when it is sent again
+                waiting[plan.key] = [number for number, _ in plan.steps]
+        index.put_alerts(ports.store, [line for plan in written for line in plan.lines()])
+        for plan in written:
+            plan.settle(arrivals, memory, now, settled)
+        if not waiting:
+            return
+    for key, numbers in waiting.items():
+        for number in numbers:
+            why = f"group {key!r} is changed by too many at once"
+            settled[number] = TransientError(why, Reason.CONFLICT, CROWDED_AGAIN)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What some alerts mean for their group, decided in the order in which they arrived.
+
+    Attributes:
+        begun: the group's incident begins with one of them.
+        worst: severity the incident has without them.
+        changed: new states of members.
+        steps: number of the arrival, and what it means.
+    """
+
+    key: str
+    rows: Rows
+    begun: bool = False
+    create: bool = False
+    traceparent: str = ""
+    joins: list[Join] = field(default_factory=list)
+    changed: dict[str, Member] = field(default_factory=dict)
+    steps: list[tuple[int, Step]] = field(default_factory=list)
+
+    @property
+    def group(self) -> GroupState | None:
+        return self.rows.group
+
+    def known(self, fingerprint: str) -> Member | None:
+        return self.changed.get(fingerprint) or self.rows.members.get(fingerprint)
+
+    def take(self, number: int, step: Step, traceparent: str) -> None:
+        self.steps.append((number, step))
+        self.create |= step.create
+        self.begun |= step.create and step.join is None and step.member is not None
+        self.traceparent = self.traceparent or traceparent
+        if step.join is not None:
+            self.joins.append(step.join)
         if step.member is not None:
-            current = group.generation if group else 0
-            if not groups.put_member(store, key, chunk, step.member, current, now):
-                continue  # what was sent is recognised when it is sent again
-        if group is not None:
-            _remember(alert, step, group, step.member or known, memory, now)
-        return _list(step, group, store)
-    raise TransientError(f"group {key!r} is changed by too many at once", Reason.CONFLICT, CROWDED_AGAIN)
+            self.changed[step.member.fingerprint] = step.member
+
+    def incident_of(self, step: Step) -> str:
+        group = self.group
+        told = step.member is not None and group is not None and step.member.generation == group.generation
+        return group.incident_id if group is not None and (step.inside or told) else ""
+
+    def lines(self) -> Iterable[index.AlertLine]:
+        for _, step in self.steps:
+            if step.line is not None:
+                yield index.AlertLine(step.line, self.incident_of(step), step.reason, step.line.starts_at)
+
+    def messages(self, store: Store, now: datetime) -> Iterable[Message]:
+        """What must be said at once, before members are written; the creation before its joins (rule S5)."""
+        if self.group is None:
+            return
+        if self.create:
+            yield creation_message(self.group)
+        if self.urgent():
+            yield from join_messages(self.group, self.joins, now, self.traceparent, store)
+
+    def every(self) -> timedelta | None:
+        """How often joins of this group are heard; ``None`` when at once."""
+        if self.urgent():
+            return None
+        return CROWD_EVERY if len(self.rows.members) >= CROWD else JOIN_EVERY
+
+    def urgent(self) -> bool:
+        """Whether the joins must be heard at once: a resolve, something worse than before, or the very beginning."""
+        if self.begun or self.group is None:
+            return True
+        generation = self.group.generation
+        before = [m.severity.value for m in self.rows.members.values() if m.generation == generation]
+        worst = min([self.group.creator.severity.value, *before])
+        return any(
+            join.settles or join.alert.status is Status.RESOLVED or join.alert.severity.value < worst
+            for join in self.joins
+        )
+
+    def settle(self, arrivals: Sequence[Arrival], memory: FoldMemory, now: datetime, settled: list[Settled]) -> None:
+        for number, step in self.steps:
+            alert = arrivals[number].alert
+            settled[number] = Routed(step.what, step.reason, self.incident_of(step))
+            if self.group is not None:
+                _remember(alert, step, self.group, self.known(alert.fingerprint), memory, now)
 
 
-def _new_claim(alert: Alert, key: str, held: Held | None, now: datetime) -> GroupState:
+def _planned(
+    key: str,
+    numbers: Sequence[int],
+    arrivals: Sequence[Arrival],
+    ports: Ports,
+    now: datetime,
+    memory: FoldMemory,
+    settled: list[Settled],
+) -> _Plan | None:
+    """Decide about the alerts of one group; ``None`` when there is nothing left to do for any of them.
+
+    Repeats are folded unless an alert before them in the batch may change what they mean.
+    """
+    looked_at: set[str] = set()
+    left: list[int] = []
+    for number in numbers:
+        alert = arrivals[number].alert
+        folded_into = "" if alert.fingerprint in looked_at else memory.fold(key, alert, now)
+        if folded_into:
+            settled[number] = Routed(FOLDED, "it repeats a firing that is known (rule S6)", folded_into)
+        else:
+            looked_at.add(alert.fingerprint)
+            left.append(number)
+    if not left:
+        return None
+    for _ in range(MAX_TRIES):
+        plan = _Plan(key, groups.load(ports.store, key))
+        if _decided(plan, left, arrivals, ports, now, settled):
+            return plan if plan.steps else None
+    for number in left:
+        why = f"group {key!r} is changed by too many at once"
+        settled[number] = TransientError(why, Reason.CONFLICT, CROWDED_AGAIN)
+    return None
+
+
+def _decided(
+    plan: _Plan,
+    numbers: Sequence[int],
+    arrivals: Sequence[Arrival],
+    ports: Ports,
+    now: datetime,
+    settled: list[Settled],
+) -> bool:
+    """Take every alert into the plan; False when somebody else claimed the group first."""
+    for number in numbers:
+        arrival = arrivals[number]
+        alert = arrival.alert
+        listed = listing_of(alert, ports.settings.routing, now)
+        known, received = plan.known(alert.fingerprint), arrival.received or now
+        step = decide(alert, plan.group, known, listed, now, received)
+        if step.claim:
+            claim = _new_claim(arrival, plan.key, plan.rows.held, now)
+            if not groups.claim(ports.store, claim, plan.rows.held):
+                return False
+            plan.rows = replace(plan.rows, held=Held(claim, ""))
+            step = decide(alert, claim, known, listed, now, received)
+        if step.wait:
+            why = f"{alert.name}: {step.reason}"
+            settled[number] = TransientError(why, Reason.NOT_YET, CLOSING_AGAIN)
+        else:
+            plan.take(number, step, arrival.traceparent)
+    return True
+
+
+def _new_claim(arrival: Arrival, key: str, held: Held | None, now: datetime) -> GroupState:
     """The claim of the next generation, with the one event that creates its incident (rules M2 and S3)."""
     generation = held.group.generation + 1 if held else 1
     incident_id = groups.incident_id_of(key, generation)
-    event = Event(
-        id=derive_id("group", key, str(generation), GroupChanged.TYPE, incident_id, "0"),
-        source=source_of(MicroAgent.ALERT_ROUTER),
-        subject=incident_id,
-        time=now,
-        data=GroupChanged(GroupChangeKind.OPEN, key, generation, alert),
-        traceparent=telemetry.traceparent(),
-    )
-    creation = codec.encode_event(event).decode()
-    return GroupState(key, Claim.CLAIMING, generation, incident_id, creation, alert, claimed_at=now)
-
-
-def _send(step: Step, group: GroupState | None, ports: Ports, now: datetime) -> None:
-    """Send before the member is written, so that a redelivery sends the same again (rule S5)."""
-    if group is None:
-        return
-    messages = []
-    if step.create:
-        creation = codec.decode_event(group.creation.encode())
-        messages.append(Message(creation.message_id, group.creation.encode(), creation.subject, creation.traceparent))
-    if step.join is not None:
-        join = _join(step.join, group, now)
-        messages.append(Message(join.message_id, codec.encode_event(join), join.subject, join.traceparent))
-    for message in messages:  # one by one, so that the creation is on disk before its joins
-        ports.bus.send(DESTINATION[GroupChanged], (message,))
-
-
-def _join(join: Join, group: GroupState, now: datetime) -> Event:
-    # After the claim was opened again, what bounced off the closed incident must be heard, so it is another event.
-    ordinal = "settles" if join.settles else str(group.reopened)
-    return Event(
-        id=derive_id(join.alert.signal_id, GroupChanged.TYPE, group.incident_id, ordinal),
-        source=source_of(MicroAgent.ALERT_ROUTER),
-        subject=group.incident_id,
-        time=now,
-        data=GroupChanged(GroupChangeKind.JOIN, group.group_key, group.generation, join.alert),
-        traceparent=telemetry.traceparent(),
-    )
+    creation = creation_of(key, generation, incident_id, arrival.alert, now, arrival.traceparent)
+    ended_at = held.group.closing_at if held else None
+    return GroupState(key, Claim.CLAIMING, generation, incident_id, creation, arrival.alert, now, ended_at=ended_at)
 
 
 def _remember(
@@ -133,11 +299,3 @@ def _remember(
         memory.learn(group, member, now)
     else:
         memory.forget(group.group_key, alert.fingerprint)
-
-
-def _list(step: Step, group: GroupState | None, store: Store) -> Routed:
-    told = step.member is not None and group is not None and step.member.generation == group.generation
-    incident_id = group.incident_id if group is not None and (step.inside or told) else ""
-    if step.line is not None:
-        index.put_alert(store, index.AlertLine(step.line, incident_id, step.reason, step.line.starts_at))
-    return Routed(step.what, step.reason, incident_id)

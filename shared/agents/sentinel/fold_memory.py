@@ -1,6 +1,7 @@
 """What one process remembers about repeats, so that most of them cost no look at the store (rule S6).
 
-In: members the router has just read in open groups, and repeats of them. Out: counts, written every few seconds.
+In: members of open groups that the router or the edge has just read, and repeats of them. Out: counts, written every
+few seconds.
 """
 
 from __future__ import annotations
@@ -17,14 +18,37 @@ from shared.model.signal import Severity, Status
 from shared.ports.store import Store
 from shared.records import counters
 from shared.records.counters import Repeats
-from shared.records.groups import GroupState, Member
+from shared.records.groups import Claim, GroupState, Member, Rows
 
 log = logging.getLogger("argus.alert_router")
 
 FRESH = timedelta(seconds=10)  # rule S6
+READ_AGAIN = timedelta(seconds=1)  # a group whose incident is not open yet, or just ended
 WRITE_EVERY = timedelta(seconds=5)  # rule S6
 FORGOTTEN = timedelta(days=7)
 MAX_SEEN = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """As much of an alert that fires as tells whether it is a repeat."""
+
+    group_key: str
+    fingerprint: str
+    starts_at: datetime
+    severity: Severity
+    at: datetime
+    count: int = 1
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Which alert it is."""
+        return self.group_key, self.fingerprint
+
+    @property
+    def state(self) -> tuple[datetime, Severity]:
+        """What no repeat changes."""
+        return self.starts_at, self.severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +73,69 @@ class FoldMemory:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._seen: dict[tuple[str, str], _Seen] = {}
+        self._said: dict[tuple[str, str], tuple[datetime, Severity]] = {}
+        self._read_again: dict[str, datetime] = {}
+        self._tidied_at: datetime | None = None
         self._counts: dict[tuple[str, str], dict[str, Repeats]] = {}
         self._unwritten: set[tuple[str, str]] = set()
         self._flushed_at: datetime | None = None
 
     def learn(self, group: GroupState, member: Member, now: datetime) -> None:
-        """Remember a firing member of a group that was read as open at ``now``."""
+        """Remember a firing member of a group that was read as open at ``now``, which is before the reading."""
         with self._lock:
-            if len(self._seen) >= MAX_SEEN:
-                self._seen = {key: seen for key, seen in self._seen.items() if now - seen.read_at <= FRESH}
-            if len(self._seen) < MAX_SEEN:
-                self._seen[group.group_key, member.fingerprint] = _Seen(
-                    member.signal_id, member.starts_at, member.severity, group.generation, group.incident_id, now
-                )
+            self._learn(group, member, now)
+
+    def learn_group(self, group_key: str, rows: Rows, now: datetime) -> None:
+        """Remember every firing member of a group, if it is open; ``now`` is before the reading."""
+        group = rows.group
+        takes = group is not None and group.state is Claim.OPEN
+        with self._lock:
+            if len(self._read_again) >= MAX_SEEN:
+                self._read_again = {key: then for key, then in self._read_again.items() if then > now}
+            self._read_again[group_key] = now + (FRESH if takes else READ_AGAIN)
+            if group is None or not takes:
+                return
+            for member in rows.members.values():
+                if member.status is Status.FIRING and member.generation == group.generation:
+                    self._learn(group, member, now)
+
+    def said(self, firing: Firing) -> None:
+        """This process has put a firing on the bus; the next of the kind may be a repeat worth a look at the store."""
+        with self._lock:
+            self._said.pop(firing.name, None)  # the newest stay longest
+            self._said[firing.name] = firing.state
+            if len(self._said) > MAX_SEEN:
+                del self._said[next(iter(self._said))]
+
+    def worth_reading(self, firing: Firing, now: datetime) -> bool:
+        """Whether a look at its group may show that it is a repeat; true once in 10 s for each group that is open."""
+        with self._lock:
+            seen = self._seen.get(firing.name)
+            known = (seen.starts_at, seen.severity) if seen is not None else self._said.get(firing.name)
+            return known == firing.state and self._read_again.get(firing.group_key, now) <= now
+
+    def repeated(self, firing: Firing, now: datetime) -> int:
+        """The generation of the group in which it certainly is a repeat; 0 when it must be routed.
+
+        For what comes from outside: other than in `fold`, the signal itself is as good as a repeat of it, because its
+        member was written after the incident was told (rule S5), and nothing from outside comes back from an incident.
+        """
+        with self._lock:
+            seen = self._seen.get(firing.name)
+            fresh = seen is not None and timedelta(0) <= now - seen.read_at <= FRESH
+            same = seen is not None and (seen.starts_at, seen.severity) == firing.state
+            return seen.generation if seen is not None and fresh and same else 0
+
+    def add(self, firing: Firing, generation: int, now: datetime, back: bool = False) -> None:
+        """Count what `repeated` at ``now``, at once, so that its end is put off in time (rule C1).
+
+        Args:
+            back: its sender was told that it was not received, and will send it again: it does not count; that it was
+                heard stays true.
+        """
+        with self._lock:
+            count = -firing.count if back else firing.count
+            self._add(firing.group_key, generation, Repeats(count, now, firing.at))
 
     def forget(self, group_key: str, fingerprint: str) -> None:
         """The alert is in another state now; its next firing must be looked at."""
@@ -113,22 +187,44 @@ class FoldMemory:
                 self._drop_old(now)
                 due = {where: dict(self._counts.get(where, {})) for where in self._unwritten}
                 self._unwritten = set()
-            for where in sorted(due):
+            for partition in sorted({where[0] for where in due}):
+                together = {where: groups for where, groups in due.items() if where[0] == partition}
                 try:
-                    counters.write(store, self._instance, where, due[where], now)
+                    counters.write_chunks(store, self._instance, together, now)
                 except TransientError as error:
                     log.warning("repeat counts wait: %s", error)
                     with self._lock:
-                        self._unwritten.add(where)
+                        self._unwritten.update(together)
             with self._lock:
                 return not self._unwritten
         finally:
             self._flushing.release()
 
+    def _learn(self, group: GroupState, member: Member, now: datetime) -> None:
+        name = group.group_key, member.fingerprint
+        known = self._seen.get(name)
+        if known is not None and known.read_at > now:
+            return  # somebody has read it later, and may have read another state
+        if known is None and len(self._seen) >= MAX_SEEN and not self._room(now):
+            return
+        self._seen[name] = _Seen(
+            member.signal_id, member.starts_at, member.severity, group.generation, group.incident_id, now
+        )
+
+    def _room(self, now: datetime) -> bool:
+        if self._tidied_at is None or now - self._tidied_at >= READ_AGAIN:  # it goes through all that is remembered
+            self._tidied_at = now
+            self._seen = {key: seen for key, seen in self._seen.items() if now - seen.read_at <= FRESH}
+        return len(self._seen) < MAX_SEEN
+
     def _count(self, group_key: str, generation: int, alert: Alert, now: datetime) -> None:
+        self._add(group_key, generation, Repeats(alert.count, now, alert.at))
+
+    def _add(self, group_key: str, generation: int, more: Repeats) -> None:
         where, name = counters.address(group_key), counters.entry(group_key, generation)
         chunk = self._counts.setdefault(where, {})
-        chunk[name] = chunk.get(name, Repeats()).plus(Repeats(alert.count, now, alert.at))
+        known = chunk.get(name)
+        chunk[name] = more if known is None else known.plus(more)
         self._unwritten.add(where)
 
     def _drop_old(self, now: datetime) -> None:

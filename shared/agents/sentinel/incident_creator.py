@@ -5,7 +5,8 @@ In: group changes, manual requests, acknowledgements, assignments. Out: the inci
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.agents import notices
@@ -16,6 +17,7 @@ from shared.model.event import (
     ClosingRequested,
     Event,
     GroupChanged,
+    GroupChangeKind,
     IncidentAcknowledged,
     IncidentAssigned,
     IncidentRequested,
@@ -29,16 +31,17 @@ from shared.model.incident import Incident
 from shared.model.lifecycle import Moment, State
 from shared.model.notice import Fact, NoticeKind
 from shared.model.outcome import Change, Emit, Happened, Outcome, Put
-from shared.model.signal import Signal, SignalKind, Status
+from shared.model.signal import Severity, Signal, SignalKind, Status
 from shared.ports import Ports
-from shared.records import groups, incidents
+from shared.records import groups, heard, incidents, journal
 
+MAX_NAMES = 5  # of alerts that join together, in a line of the timeline
 MAX_TITLE_CHARS = 160  # ServiceNow's short_description; longer titles are cut once, here
 
 
 def always(event: Event, ports: Ports) -> None:
     """Turn the claim to open on every delivery of a creation (rule S4)."""
-    if isinstance(event.data, GroupChanged) and event.data.group_key:
+    if isinstance(event.data, GroupChanged) and event.data.kind is GroupChangeKind.OPEN:
         groups.turn_open(ports.store, event.data.group_key, event.data.generation)
 
 
@@ -74,10 +77,13 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         case GroupChanged() as change:
             return _join(change, incident, ports)
         case IncidentAcknowledged(by):
-            return _acknowledge(by, incident, now)
+            return _acknowledge(by, incident, event.time)
         case IncidentAssigned(by, assignee):
+            if incident.assigned_at is not None and event.time < incident.assigned_at:
+                later = f"{incident.assignee} was named later"
+                return Outcome(f"assigned to {assignee} before", later, person=by)
             note = Emit(TicketUpdateRequested(UpdateKind.NOTE, f"Assigned to {assignee} by {by}."))
-            changes = (Put("assignee", assignee),)
+            changes = (Put("assignee", assignee), Put("assigned_at", event.time))
             return Outcome(f"assigned to {assignee}", f"{by} said so", changes, (note,), by)
         case IncidentRequested(by):
             return Outcome("already open", f"{by} asked for it twice", person=by)
@@ -85,50 +91,114 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
             raise PermanentError(f"{event.type} is nothing an incident can take in", Reason.BAD_INPUT)
 
 
-def _acknowledge(by: str, incident: Incident, now: datetime) -> Outcome:
-    if incident.acknowledged_by:
+def _acknowledge(by: str, incident: Incident, at: datetime) -> Outcome:
+    """Take note of who was first; by their own times, whoever's message comes first."""
+    known_at = incident.acknowledged_at
+    if incident.acknowledged_by and (known_at is None or known_at <= at):
         return Outcome(f"acknowledged again by {by}", f"{incident.acknowledged_by} was first", person=by)
     if incident.over:
         return Outcome(f"acknowledged by {by} after the end", "the incident is closed already", person=by)
     note = Emit(TicketUpdateRequested(UpdateKind.NOTE, f"Acknowledged by {by}."))
-    changes = (Put("acknowledged_by", by), Put("acknowledged_at", now))
+    changes = (Put("acknowledged_by", by), Put("acknowledged_at", at))
     return Outcome(f"acknowledged by {by}", "a person has seen it", changes, (note,), by)
 
 
+def known(change: GroupChanged, incident: Incident) -> bool:
+    """Whether the incident has heard all of this, from the same signals; then it changes nothing (rule S5)."""
+    return all(heard.said_before(heard.state_of(incident, alert.fingerprint), alert) for alert in change.alerts)
+
+
+@dataclass(slots=True)
+class _Joined:
+    """What some alerts bring to an incident, in their order.
+
+    Attributes:
+        states: what is known of alerts by now, by fingerprint.
+        held: whole alerts by fingerprint, the newest last.
+        taken: those that brought something new.
+        back: those that come after the end.
+    """
+
+    held: dict[str, Alert]
+    states: dict[str, heard.Heard | None] = field(default_factory=dict)
+    taken: list[Alert] = field(default_factory=list)
+    back: list[Alert] = field(default_factory=list)
+    older: list[Alert] = field(default_factory=list)
+    new: int = 0
+
+    def take(self, alert: Alert, incident: Incident) -> None:
+        name = alert.fingerprint
+        state = self.states[name] if name in self.states else heard.state_of(incident, name)
+        self.states[name] = state
+        if heard.said_before(state, alert) or (state is not None and groups.rank(state) > groups.rank(alert)):
+            self.older.append(alert)
+        elif incident.over and alert.status is Status.FIRING:
+            self.back.append(alert)
+        else:
+            self.new += state is None
+            self.states[name] = heard.of(alert)
+            self.held.pop(name, None)
+            self.held[name] = alert
+            self.taken.append(alert)
+
+
 def _join(change: GroupChanged, incident: Incident, ports: Ports) -> Outcome:
-    alert = change.alert
-    if incident.over and alert.status is Status.FIRING:
-        back = Emit(SignalsReceived((_signal(alert),)))
-        return Outcome(f"{alert.name} goes back to the signals", "it came after the end (rule C2)", events=(back,))
-    known = {held.fingerprint: held for held in incident.alerts}
-    earlier = known.get(alert.fingerprint)
-    if earlier is not None and groups.rank(earlier) > groups.rank(alert):
-        return Outcome(f"{alert.name}: an older state", "a newer state of this alert is known (rule S7)")
-    known.pop(alert.fingerprint, None)
-    alerts = (*known.values(), alert)
-    changes: list[Change] = [Put("alerts", alerts)]
-    if earlier is None:
-        changes.append(Put("alert_count", incident.alert_count + 1))
-    if alert.status is Status.RESOLVED:
-        return _resolved(alert, incident, tuple(changes), ports, alerts)
-    if alert.severity < incident.severity:
-        changes.append(Put("severity", alert.severity))
-    if incident.state is State.RESOLVED:
-        changes += [Happened(Moment.REOPENED), Put("resolved_at", None), Put("recovery", None)]
-        title = f"Reopened: {incident.title}"
-        told = notices.tell(NoticeKind.REOPENED, title, f"{alert.name} fires again.", incident, ports.settings)
-        reopen = Emit(TicketUpdateRequested(UpdateKind.REOPEN, f"Reopened: {alert.name} fires again."))
-        look = Emit(InvestigationRequested())
-        return Outcome("reopened", f"{alert.name} fires again", tuple(changes), (*told, reopen, look))
-    what = f"{alert.name} fires again" if earlier is not None else f"{alert.name} joined"
-    return Outcome(what, f"same group, {alert.severity} from {alert.source}", tuple(changes))
+    joined = _Joined({alert.fingerprint: alert for alert in incident.alerts})
+    for alert in change.alerts:
+        joined.take(alert, incident)
+    back = (Emit(SignalsReceived(tuple(map(_signal, joined.back)))),) if joined.back else ()
+    if not joined.taken and back:
+        return Outcome(f"{_names(joined.back)} back to the signals", "it came after the end (rule C2)", events=back)
+    if not joined.taken:
+        known_better = "a newer state of this alert is known (rule S7)"
+        return Outcome(f"{_names(joined.older)}: an older state", known_better)
+    taken = tuple(joined.taken)
+    changes: list[Change] = [
+        Put("alerts", heard.worth_holding(tuple(joined.held.values()))),
+        Put("heard", heard.adding(incident, taken)),
+    ]
+    if joined.new:
+        changes.append(Put("alert_count", incident.alert_count + joined.new))
+    newest = {alert.fingerprint: alert for alert in taken}
+    firing = [alert for alert in newest.values() if alert.status is Status.FIRING]
+    worst = min([incident.severity, *(alert.severity for alert in taken if alert.status is Status.FIRING)])
+    if worst < incident.severity:
+        changes.append(Put("severity", worst))
+    if firing and incident.state is State.RESOLVED:
+        return _reopened(firing, incident, changes, ports)
+    resolved = [alert for alert in taken if alert.status is Status.RESOLVED]
+    if resolved:
+        outcome = _resolved(resolved, incident, tuple(changes), ports)
+        return replace(outcome, events=(*outcome.events, *back))
+    what = f"{_names(firing)} fires again" if not joined.new else f"{_names(taken)} joined"
+    return Outcome(what, f"same group, {worst_of(taken)} from {taken[-1].source}", tuple(changes), back)
 
 
-def _resolved(
-    alert: Alert, incident: Incident, changes: tuple[Change, ...], ports: Ports, alerts: tuple[Alert, ...]
-) -> Outcome:
-    still = len(incidents.still_firing(ports.store, replace(incident, alerts=alerts)))
-    what = f"{alert.name} resolved at its source"
+def worst_of(alerts: Sequence[Alert]) -> Severity:
+    """The severity of the worst of some alerts."""
+    return min(alert.severity for alert in alerts)
+
+
+def _names(alerts: Sequence[Alert]) -> str:
+    """What to call some alerts in one line of the timeline."""
+    names = list(dict.fromkeys(alert.name for alert in alerts))
+    if len(alerts) == 1:
+        return names[0]
+    told = ", ".join(names[:MAX_NAMES])
+    return f"{len(alerts)} alerts ({told}{', and more' if len(names) > MAX_NAMES else ''})"
+
+
+def _reopened(firing: Sequence[Alert], incident: Incident, changes: Sequence[Change], ports: Ports) -> Outcome:
+    again = f"{_names(firing)} fires again"
+    told = notices.tell(NoticeKind.REOPENED, f"Reopened: {incident.title}", f"{again}.", incident, ports.settings)
+    reopen = Emit(TicketUpdateRequested(UpdateKind.REOPEN, f"Reopened: {again}."))
+    moved = (Happened(Moment.REOPENED), Put("resolved_at", None), Put("recovery", None))
+    return Outcome("reopened", again, (*changes, *moved), (*told, reopen, Emit(InvestigationRequested())))
+
+
+def _resolved(resolved: Sequence[Alert], incident: Incident, changes: tuple[Change, ...], ports: Ports) -> Outcome:
+    still = len(incidents.still_firing(journal.apply(incident, changes), ()))  # the closer asks the group as well
+    what = f"{_names(resolved)} resolved at {'its source' if len(resolved) == 1 else 'their source'}"
     if incident.over:
         return Outcome(what, "the incident is closed already", changes)
     closing = Emit(ClosingRequested(ClosingKind.RESOLVED_AT_SOURCE))
@@ -177,6 +247,7 @@ def _from_alert(event: Event, data: GroupChanged, now: datetime) -> Incident:
         generation=data.generation,
         alerts=(alert,),
         alert_count=1,
+        heard=heard.first(alert),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from shared.agents.notices import with_missing
 from shared.model.errors import PermanentError, Reason
 from shared.model.event import Event, NotificationRequested
 from shared.model.incident import Incident
@@ -28,5 +29,5 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     if channel is None:
         known = ", ".join(sorted(ports.channels)) or "none"
         raise PermanentError(f"no channel {data.channel!r} is configured (there are: {known})", Reason.BAD_INPUT)
-    receipt = channel.send(data.notice, event.id, ports.repeat)
+    receipt = channel.send(with_missing(data.notice, incident, event.id), event.id, ports.repeat)
     return Outcome(f"told {data.channel}: {data.notice.title}", f"{data.notice.kind} notice; {receipt}")

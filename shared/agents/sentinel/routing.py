@@ -53,25 +53,38 @@ class Step:
     inside: bool = False
 
 
-def decide(alert: Alert, group: GroupState | None, known: Member | None, listed: Listing | None, now: datetime) -> Step:
+def decide(
+    alert: Alert,
+    group: GroupState | None,
+    known: Member | None,
+    listed: Listing | None,
+    now: datetime,
+    received: datetime,
+) -> Step:
     """What an alert means.
 
     Args:
         group: the claim; ``None`` when the group never had one.
         known: newest known state of this alert.
         listed: why a firing of it would open no incident; ``None`` when it would.
+        received: when ARGUS was told of it, which is long ago for a message that comes again.
     """
     if alert.status is Status.RESOLVED:
         step = _resolved(alert, group, known, now)
     else:
-        step = _firing(alert, group, known, listed, now)
+        step = _firing(alert, group, known, listed, now, received)
     # Whoever meets a claim sends its creation: the one who wrote it may have died before (rule S3).
     claiming = group is not None and group.state is Claim.CLAIMING
     return replace(step, create=True) if claiming else step
 
 
 def _firing(
-    alert: Alert, group: GroupState | None, known: Member | None, listed: Listing | None, now: datetime
+    alert: Alert,
+    group: GroupState | None,
+    known: Member | None,
+    listed: Listing | None,
+    now: datetime,
+    received: datetime,
 ) -> Step:
     inside = group is not None and known is not None and known.generation == group.generation
     if known is not None and known.status is Status.RESOLVED and rank(alert) <= rank(known):
@@ -80,6 +93,8 @@ def _firing(
         ended = max(alert.at, known.starts_at)  # a later firing began, so this one is over
         line = replace(alert, status=Status.RESOLVED, at=ended) if known.starts_at != alert.starts_at else None
         return Step("recorded", "a newer state of this alert is known (rule S7)", line=line, inside=inside)
+    if group is not None and known is not None and _before_the_end(alert, group, known, received):
+        return Step("recorded", "its incident knew it and has ended since (rule C2)", inside=inside)
     if group is None or group.state is Claim.CLOSED:
         if listed is not None:
             return Step(listed.what, listed.why, line=alert)
@@ -93,19 +108,26 @@ def _firing(
     if inside and known is not None and known.status is Status.FIRING and _same_firing(alert, known):
         return replace(_said_again(alert, group, known), repeat=True)
     if _begins(alert, group):
-        return Step("opened", f"first alert of its group {group.group_key!r}", create=True, member=member, line=alert)
-    why = "it fires again" if inside else f"same group {group.group_key!r}"
+        return Step("opened", _opens(group), create=True, member=member, line=alert)
+    why = "it fires again" if inside else _joins(group)
     return Step("joined", why, join=Join(alert), member=member, line=alert, inside=inside)
 
 
 def _said_again(alert: Alert, group: GroupState, known: Member) -> Step:
     """A repeat; one of the very signal that is known says again what was said then (rule S5)."""
-    why = "it repeats a firing that is known (rule S6)"
     if alert.signal_id != known.signal_id:
-        return Step("folded", why, inside=True)
+        return Step("folded", "it repeats a firing that is known (rule S6)", inside=True)
     if _begins(alert, group) and group.reopened == 0:
-        return Step("folded", why, create=True, inside=True)
-    return Step("folded", why, join=Join(alert), inside=True)
+        return Step("folded", _opens(group), create=True, line=alert, inside=True)
+    return Step("folded", _joins(group), join=Join(alert), line=alert, inside=True)
+
+
+def _opens(group: GroupState) -> str:
+    return f"first alert of its group {group.group_key!r}"
+
+
+def _joins(group: GroupState) -> str:
+    return f"same group {group.group_key!r}"
 
 
 def _over(alert: Alert, group: GroupState | None, known: Member, listed: Listing | None, inside: bool) -> Step:
@@ -128,7 +150,8 @@ def _resolved(alert: Alert, group: GroupState | None, known: Member | None, now:
     if known is not None and known.status is Status.FIRING and known.starts_at < alert.at <= alert.starts_at:
         alert = replace(alert, starts_at=known.starts_at)  # its source does not say when it began
     if known is not None and rank(alert) < rank(known):
-        return Step("recorded", "a newer state of this alert is known (rule S7)", inside=inside)
+        ended = alert if alert.starts_at < alert.at else None  # the firing it ends has a line of its own in the list
+        return Step("recorded", "a newer state of this alert is known (rule S7)", line=ended, inside=inside)
     if known is not None and rank(alert) == rank(known):
         again = Join(alert) if live and inside and alert.signal_id == known.signal_id else None
         return Step("recorded resolved", "known already", join=again, line=alert, inside=inside)
@@ -147,6 +170,21 @@ def _resolved(alert: Alert, group: GroupState | None, known: Member | None, now:
 def _begins(alert: Alert, group: GroupState) -> bool:
     first = group.creator
     return (first.signal_id, first.fingerprint, first.at) == (alert.signal_id, alert.fingerprint, alert.at)
+
+
+def _before_the_end(alert: Alert, group: GroupState, known: Member, received: datetime) -> bool:
+    """A repeat that was received before the incident it repeats in began to close, and is worked off after its end.
+
+    That incident was sent the firing, because a member is written after its message (rule S5); so this says nothing
+    new. What bounced off the end comes as a message of its own, received after it.
+    """
+    if known.status is not Status.FIRING or not _same_firing(alert, known):
+        return False
+    if known.generation == group.generation:
+        ended_at = group.closing_at if group.state is Claim.CLOSED else None
+    else:
+        ended_at = group.ended_at
+    return ended_at is not None and received <= ended_at
 
 
 def _same_firing(alert: Alert, known: Member) -> bool:

@@ -40,4 +40,5 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
 def _text(incident: Incident) -> str:
     lines = [incident.summary or incident.title, "", f"Service: {incident.service or 'unknown'}"]
     lines += [f"Alert: {alert.name} ({alert.severity}, {alert.source})" for alert in incident.alerts]
-    return "\n".join(lines)
+    more = incident.alert_count - len(incident.alerts)
+    return "\n".join([*lines, f"and {more} more alerts"] if more > 0 else lines)

@@ -5,7 +5,7 @@ In: DiagnosisMade. Out: a work note; nothing in the incident changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from shared.agents.triage.runbook_match import Fit, candidates, rank
@@ -50,22 +50,18 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         return Outcome(
             "left the diagnosis in the portal", f"ticket system {ticket.system!r} is not configured any more"
         )
-    cases = knowledge.cases(ports.store, incident.service)
-    learned = knowledge.runbooks(ports.store, incident.service)
+    known = knowledge.of_service(ports.store, incident.service)
     fits = rank(
         incident,
-        candidates(ports.library.runbooks(), learned),
-        learned,
-        cases,
+        candidates(ports.library.runbooks(), known.runbooks),
+        known.runbooks,
+        known.cases,
         ports.settings.knowledge.min_score,
     )
-    evidence = {
-        item: found
-        for hypothesis in incident.diagnosis.hypotheses
-        for item in hypothesis.evidence
-        if (found := evidence_rows.get(ports.store, incident.id, item)) is not None
-    }
-    text = note(incident, incident.diagnosis, evidence, fits, similar(incident, cases), ports.settings.portal.base_url)
+    cited = [item for hypothesis in incident.diagnosis.hypotheses for item in hypothesis.evidence]
+    evidence = evidence_rows.some_of(ports.store, incident.id, cited)
+    alike = similar(incident, known.cases)
+    text = note(incident, incident.diagnosis, evidence, fits, alike, ports.settings.portal.base_url)
     system.note(ticket, text, marker=event.id, repeat=ports.repeat)
     return Outcome(
         f"diagnosis written into ticket {ticket.number}",
@@ -83,7 +79,7 @@ def similar(incident: Incident, cases: Sequence[Case]) -> tuple[Case, ...]:
 def note(
     incident: Incident,
     diagnosis: Diagnosis,
-    evidence: dict[str, Evidence],
+    evidence: Mapping[str, Evidence],
     fits: Sequence[Fit],
     past: Sequence[Case],
     portal: str,

@@ -47,8 +47,8 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     Raises:
         TransientError: the live state of the target cannot be read now.
     """
-    learned = knowledge.runbooks(ports.store, incident.service)
-    cases = knowledge.cases(ports.store, incident.service)
+    known = knowledge.of_service(ports.store, incident.service)
+    learned, cases = known.runbooks, known.cases
     runbooks = candidates(ports.library.runbooks(), learned)
     fits = rank(incident, runbooks, learned, cases, ports.settings.knowledge.min_score)[:MAX_OPTIONS]
     offer = _offer(event, incident, now, ports, fits)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 MAX_TEXT_CHARS = 20_000  # untrusted text; what is longer says nothing more
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|\d+(?:\.\d+)?")
@@ -21,6 +22,7 @@ _STOP = frozenset(
 )
 
 
+@lru_cache(maxsize=128)  # the texts of runbooks, which every diagnosis is compared with
 def terms(text: str) -> tuple[str, ...]:
     """The terms of a text in order: whole identifiers, their parts, and pairs of neighbours.
 

@@ -65,7 +65,7 @@ def lived(store: Store, number: int = 1, gathered: tuple[Evidence, ...] | None =
     """An incident that went through triage, approval and execution, and was closed after recovery."""
     of = incident(number, state=State.INVESTIGATING)
     there = given(store) if gathered is None else given(store, investigator=FakeInvestigator(evidence=gathered))
-    of = apply(rca.handle(investigate(of), of, NOW, there), of)
+    of = apply(rca.handle(investigate(of), of, NOW, there), of, store)
     proposed = recommender.handle(event(of), of, NOW, there)
     of = apply(proposed, of)
     data = proposed.events[0].data
@@ -94,7 +94,7 @@ def chronicle(of: Incident, there: Ports) -> tuple[Incident, list[Outcome]]:
     outcomes = []
     for micro_agent in (aggregator, doc_writer, publisher):
         outcome = micro_agent.handle(closed(of), of, NOW + timedelta(hours=len(outcomes)), there)
-        of = apply(outcome, of)
+        of = apply(outcome, of, there.store)
         outcomes.append(outcome)
     return of, outcomes
 

@@ -11,7 +11,7 @@ from shared.adapters.knowledge.library import FolderLibrary
 from shared.agents.triage import rca, recommender
 from shared.model.document import DocumentKind
 from shared.model.lifecycle import State
-from shared.ports.store import Store
+from shared.ports.store import Delete, Store, Table
 from shared.records import approvals, knowledge
 from shared.records import evidence as texts
 from shared.records.knowledge import Case
@@ -102,7 +102,7 @@ def test_the_learned_runbook_is_also_found_in_the_repository_it_was_published_to
     assert "learned-shop-release-deploy-hook" in ids
     second = incident(2, state=State.INVESTIGATING)
     there = given(store, library=folder)
-    second = apply(rca.handle(investigate(second), second, NOW, there), second)
+    second = apply(rca.handle(investigate(second), second, NOW, there), second, there.store)
     second = apply(recommender.handle(event(second), second, NOW, there), second)
     assert second.recommendation is not None
     names = [option.runbook for option in second.recommendation.options]
@@ -169,3 +169,15 @@ def test_what_a_person_did_becomes_a_runbook_for_people(store: Store, said: str,
         assert runbook.id == "learned-shop-higherrorratio-manual"
         assert runbook.actions == ()
         assert f"`ana` closed it and said: `{said}`. [t2]" in runbook.body
+
+
+def test_H2_what_is_told_after_the_end_does_not_publish_the_documents_anew(store: Store) -> None:
+    """A host that died after publishing publishes again, and the last notices have gone out meanwhile."""
+    of, there = lived(store), given(store)
+    first, _ = chronicle(of, there)
+    late = [*TRAIL, ("sentinel", "notifier", "told ops-teams: Closed", "closed notice", "")]
+    for number in range(1, len(TRAIL) + 1):
+        store.write(Table.INCIDENTS, of.id, Delete(f"timeline|{number:08d}", None))
+    trail(store, of, late)
+    again, _ = chronicle(of, there)
+    assert [text(store, again, kind) for kind in DocumentKind] == [text(store, first, kind) for kind in DocumentKind]

@@ -118,7 +118,9 @@ def test_D1_never_approved_without_enough_valid_votes(
 def test_D1_the_decision_is_created_once_under_two_orchestrations(store: SqliteStore) -> None:
     approvals.create(store, request())
     approvals.vote(store, request().id, vote("olga"))
-    assert solicitor.look(store, request().id, POLL, START + 2 * MINUTE) == Looked(True, START + 2 * MINUTE)
+    assert solicitor.look(store, request().id, POLL, START + 2 * MINUTE) == Looked(
+        True, START + 2 * MINUTE, request().incident_id
+    )
     approvals.vote(store, request().id, vote("sam", Choice.REJECT, 3))
     assert solicitor.look(store, request().id, POLL, START + 5 * MINUTE).decided
     decision = approvals.decision_of(store, request().id)
@@ -136,7 +138,7 @@ def test_D1_each_person_has_one_vote(store: SqliteStore) -> None:
 
 def test_D1_expiry_is_the_same_create(store: SqliteStore) -> None:
     approvals.create(store, request())
-    assert solicitor.look(store, request().id, POLL, START) == Looked(False, START + POLL)
+    assert solicitor.look(store, request().id, POLL, START) == Looked(False, START + POLL, request().incident_id)
     near = START + timedelta(minutes=59, seconds=30)
     assert solicitor.look(store, request().id, POLL, near).wake_at == request().deadline
     assert solicitor.look(store, request().id, POLL, request().deadline).decided

@@ -17,7 +17,7 @@ from shared.model.pipeline import Queue
 from shared.model.signal import Severity, Signal, SignalKind
 from shared.ports import Ports
 from shared.ports.store import Store
-from shared.records import payloads
+from shared.records import payloads, quarantine
 from tests.agents.cases import NOW, T0
 from tests.fakes import FakeBus, ports
 
@@ -85,7 +85,7 @@ def test_what_is_not_json_is_refused_and_kept(store: Store) -> None:
     with pytest.raises(PermanentError, match="not JSON") as refused:
         collector.receive("alertmanager", b"<html>oops</html>", {}, NOW, _given(store, FakeBus()))
     assert refused.value.reason is Reason.BAD_INPUT
-    (entry,) = payloads.quarantined(store, NOW)
+    (entry,) = quarantine.listed(store, NOW)
     assert payloads.get(store, entry.payload) == b"<html>oops</html>"
 
 
@@ -122,7 +122,7 @@ def test_what_no_reader_takes_is_told_and_kept(store: Store, raw: bytes, why: st
     with pytest.raises(PermanentError) as refused:
         collector.receive("alertmanager", raw, {}, NOW, _given(store, FakeBus()))
     assert (refused.value.reason, str(refused.value)) == (Reason.BAD_INPUT, f"the body is not JSON: {why}")
-    (entry,) = payloads.quarantined(store, NOW)
+    (entry,) = quarantine.listed(store, NOW)
     assert payloads.get(store, entry.payload) == raw
 
 

@@ -18,7 +18,7 @@ from shared.model.lifecycle import State
 from shared.model.outcome import Outcome
 from shared.model.pipeline import MicroAgent
 from shared.model.signal import Severity, Status
-from shared.records import groups, journal
+from shared.records import groups, incidents, journal
 from shared.records.rows import pack
 from tests.agents.cases import NOW, T0, alert, apply, event, incident
 from tests.fakes import ports, settings
@@ -128,15 +128,34 @@ def test_S8_a_resolve_asks_for_closing(store: SqliteStore) -> None:
 
 
 def test_S8_what_the_group_knows_beyond_the_incident_still_fires(store: SqliteStore) -> None:
-    """An incident holds the newest alerts only; its group has them all."""
+    """An incident holds some alerts whole and has heard of the others; its group has them all."""
     held = groups.GroupState(KEY, groups.Claim.OPEN, 1, incident().id, "{}", alert(), T0)
     groups.claim(store, held, None)
-    for name in ("HighErrorRatio", "Forgotten"):
-        of = alert(name)
-        chunk = groups.chunk_of(store, KEY, of.fingerprint)
-        assert groups.put_member(store, KEY, chunk, groups.member_of(of, 1, NOW), 1, NOW)
-    _, outcome = handle(store, change(later(alert(), status=Status.RESOLVED)), incident(group_key=KEY))
+    states = {of.fingerprint: groups.member_of(of, 1, NOW) for of in (alert("HighErrorRatio"), alert("Forgotten"))}
+    assert groups.put_members(store, KEY, groups.load(store, KEY), states, NOW)
+    after, outcome = handle(store, change(later(alert(), status=Status.RESOLVED)), incident(group_key=KEY))
+    assert outcome.reason == "it was the last one firing"
+    assert incidents.still_firing(after, groups.unresolved(store, KEY)) == ("Forgotten",)
+
+
+def test_S5_S7_an_incident_that_holds_few_alerts_whole_knows_them_all(store: SqliteStore) -> None:
+    """Counts, repeats of a message and what still fires do not depend on how many alerts the row holds."""
+    many = tuple(alert(f"a{i}") for i in range(60))
+    after, outcome = handle(store, GroupChanged(GroupChangeKind.JOIN, KEY, 1, many[0], many[1:]), incident())
+    assert outcome.what == "60 alerts (a0, a1, a2, a3, a4, and more) joined"
+    assert (after.alert_count, len(after.alerts)) == (61, MAX_ALERTS_HELD)
+    again, _ = handle(store, GroupChanged(GroupChangeKind.JOIN, KEY, 1, many[7], many[3:5]), after)
+    assert again == after
+    assert incident_creator.known(GroupChanged(GroupChangeKind.JOIN, KEY, 1, many[59], many[:59]), after)
+    assert len(incidents.still_firing(after, ())) == 61
+    before = T0 - timedelta(seconds=60)
+    older = tuple(later(one, -30, status=Status.RESOLVED, starts_at=before) for one in many)
+    assert handle(store, GroupChanged(GroupChangeKind.JOIN, KEY, 1, older[0], older[1:]), after)[0] == after
+    over = tuple(later(one, status=Status.RESOLVED) for one in many)
+    ended, outcome = handle(store, GroupChanged(GroupChangeKind.JOIN, KEY, 1, over[0], over[1:]), after)
+    assert incidents.still_firing(ended, ()) == ("HighErrorRatio",)
     assert outcome.reason == "1 more still firing"
+    assert emitted(outcome) == ["closing.requested"]
 
 
 def test_a_resolve_of_a_closed_incident_is_noted_only(store: SqliteStore) -> None:
@@ -198,7 +217,7 @@ def test_H5_a_storm_of_alerts_fits_the_row_and_the_newest_are_kept(store: Sqlite
         lambda *_: journal.Ruling(journal.Go.GO, ""),
     )
     kept = entry.incident.alerts
-    assert kept == many[-len(kept) :]
+    assert all(alert in many[-MAX_ALERTS_HELD:] for alert in kept[1:])
     assert 15 <= len(kept) <= MAX_ALERTS_HELD
     assert pack(entry.incident)
     assert apply(Outcome("", ""), entry.incident) == entry.incident

@@ -24,7 +24,7 @@ def with_tickets() -> Settings:
 
 def diagnosed(store: Store, of: Incident) -> Incident:
     there = ports(store, investigator=FakeInvestigator(evidence=bad_release()))
-    return apply(rca.handle(investigate(of), of, NOW, there), of)
+    return apply(rca.handle(investigate(of), of, NOW, there), of, store)
 
 
 def test_the_note_holds_causes_evidence_and_the_address(store: Store) -> None:

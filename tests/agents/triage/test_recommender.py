@@ -37,7 +37,7 @@ def there(store: Store, **overrides: Any) -> Ports:
 def diagnosed(store: Store, *gathered: Any, **changes: Any) -> Incident:
     of = incident(**{"state": State.INVESTIGATING, **changes})
     given = ports(store, investigator=FakeInvestigator(evidence=gathered or bad_release()))
-    return apply(rca.handle(investigate(of), of, NOW, given), of)
+    return apply(rca.handle(investigate(of), of, NOW, given), of, store)
 
 
 def recommend(store: Store, of: Incident, **overrides: Any) -> Outcome:

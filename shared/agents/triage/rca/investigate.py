@@ -5,14 +5,17 @@ In: InvestigationRequested. Out: a diagnosis with at most three hypotheses, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from shared.agents.triage.rca import unanswered
 from shared.agents.triage.rca.ranking import Findings, rank
 from shared.model.alert import Alert
 from shared.model.diagnosis import Diagnosis, Evidence, EvidenceKind, EvidenceStatus
 from shared.model.event import DiagnosisMade, Event, InvestigationRequested
 from shared.model.incident import Incident
 from shared.model.lifecycle import Moment
+from shared.model.missing import Missing
 from shared.model.outcome import Emit, Happened, Outcome, Put
 from shared.ports import Ports
 from shared.ports.evidence import Question
@@ -38,9 +41,14 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
     question = Question(incident.service, alerted_at - reach, alerted_at, max(now, alerted_at))
     gathered = [rows.identified(item) for item in ports.investigator.gather(question)]
     gathered += [_of_alert(alert) for alert in incident.alerts[-MAX_ALERTS:]]
-    for item in gathered:
-        rows.put(ports.store, incident.id, item)
     findings = rank(gathered, incident.service, alerted_at, reach)
+    person = event.data.by if isinstance(event.data, InvestigationRequested) else ""
+    lacking = unanswered.of(gathered, incident, now)
+    early = _too_early(findings, incident, now)
+    again = None if early else unanswered.again(lacking, incident, now)
+    told, looks = unanswered.noted(lacking, incident, again), unanswered.look(again)
+    if unanswered.is_catching_up(event, incident) and not unanswered.adds(findings, incident):
+        return Outcome(*_nothing_new(lacking), (told,), looks)
     diagnosis = Diagnosis(
         made_at=now,
         window_start=question.start,
@@ -50,17 +58,27 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         summary=findings.summary,
         onset=findings.onset,
     )
-    changes = (Put("diagnosis", diagnosis), Happened(Moment.INVESTIGATION_STARTED))
-    if _too_early(findings, incident, now):
+    said = (told,) if lacking or incident.missing else ()
+    changes = (Put("diagnosis", diagnosis), Happened(Moment.INVESTIGATION_STARTED), *said)
+    if early:
         why = f"too early to be sure, so it looks again in {AGAIN.seconds} s; {findings.summary}"
-        return Outcome(_what(findings), why, changes, (Emit(InvestigationRequested(), now + AGAIN),))
+        look = (Emit(InvestigationRequested(), now + AGAIN),)
+        return Outcome(_what(findings), why, changes, look, evidence=tuple(gathered))
+    without = f" (without {', '.join(m.name for m in lacking)})" if lacking else ""
     return Outcome(
         what=_what(findings),
-        reason=findings.summary,
+        reason=findings.summary + without,
         changes=changes,
-        events=(Emit(DiagnosisMade(len(findings.hypotheses))),),
-        person=event.data.by if isinstance(event.data, InvestigationRequested) else "",
+        events=(Emit(DiagnosisMade(len(findings.hypotheses))), *looks),
+        person=person,
+        evidence=tuple(gathered),
     )
+
+
+def _nothing_new(lacking: Sequence[Missing]) -> tuple[str, str]:
+    if lacking:
+        return "looked again", f"{', '.join(m.name for m in lacking)} still cannot be asked"
+    return "looked again with every source", "what was missing before changes nothing about the cause"
 
 
 def _too_early(findings: Findings, incident: Incident, now: datetime) -> bool:

@@ -1,0 +1,1 @@
+"""The bus adapters against the development broker, through the real SDK."""

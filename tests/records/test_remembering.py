@@ -1,0 +1,64 @@
+"""What one micro-agent of a chain has read, the next does not read again, and never past a write of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.adapters.stores.sqlite import SqliteStore
+from shared.ports.store import Conflict, Delete, Insert, Replace, Table, Upsert
+from shared.records.remembering import Remembering
+from tests.pipeline.counting import CountingStore
+
+T = Table.KNOWLEDGE
+
+
+@pytest.fixture
+def counting(store: SqliteStore) -> CountingStore:
+    store.write(T, "p", Insert("a", {"n": 1}))
+    return CountingStore(store)
+
+
+def test_a_second_read_costs_nothing(counting: CountingStore) -> None:
+    store = Remembering(counting)
+    for _ in range(2):
+        assert store.get(T, "p", "a") is not None
+        assert store.get(T, "p", "none") is None
+        assert len(store.query(T, "p", "a", "z").rows) == 1
+        assert len(store.query(T, "p", "b", "z").rows) == 0
+    assert counting.calls == {"get knowledge": 2, "query knowledge": 2}
+
+
+def test_a_write_is_seen_by_every_read_after_it(counting: CountingStore) -> None:
+    store = Remembering(counting)
+    first = store.get(T, "p", "a")
+    assert first is not None
+    assert len(store.query(T, "p").rows) == 1
+    store.write(T, "p", Insert("b", {"n": 2}))
+    assert len(store.query(T, "p").rows) == 2
+    store.transact(T, "p", (Replace("a", {"n": 3}, first.etag), Delete("b", None)))
+    assert len(store.query(T, "p").rows) == 1
+    again = store.get(T, "p", "a")
+    assert again is not None
+    assert again.values == {"n": 3}
+    assert store.get(T, "p", "b") is None
+    store.write(T, "p", Replace("a", {"n": 4}, again.etag))
+
+
+def test_what_could_not_be_written_is_read_again(counting: CountingStore) -> None:
+    store = Remembering(counting)
+    assert store.get(T, "p", "new") is None
+    counting.inner.write(T, "p", Insert("new", {"n": 5}))
+    with pytest.raises(Conflict):
+        store.write(T, "p", Insert("new", {"n": 6}))
+    found = store.get(T, "p", "new")
+    assert found is not None
+    assert found.values == {"n": 5}
+
+
+def test_rows_of_the_commit_to_come_are_answered(counting: CountingStore) -> None:
+    store = Remembering(counting)
+    store.expect(T, "p", (Upsert("text", {"t": "x"}),))
+    found = store.get(T, "p", "text")
+    assert found is not None
+    assert found.values == {"t": "x"}
+    assert counting.inner.get(T, "p", "text") is None
