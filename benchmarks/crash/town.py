@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.crash.points import FOLDER_VARIABLE
 from benchmarks.crash.queues import Queues
+from benchmarks.ports import free_port
 from local.stack.places import ROOT
 from local.stack.processes import Child, start
 from local.stack.stack import Stack
@@ -50,7 +50,7 @@ class Town(Stack):
         os.environ[FOLDER_VARIABLE] = str(self.points)
         wrapped = {name: f"benchmarks.crash.{name}" for name in VICTIMS}
         self.modules = {**wrapped, **dict.fromkeys(HOSTS[self.apps], "benchmarks.crash.host")}
-        self.depot_port = _free_port()
+        self.depot_port = free_port()
         self.config = self._configured()
 
     def depot_url(self) -> str:
@@ -116,9 +116,3 @@ class Town(Stack):
 def depot_service(number: int) -> str:
     """A service that a depot action may be for."""
     return f"depot-{number:04d}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

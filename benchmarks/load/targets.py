@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.ports import free_port
 from local.stack.places import ROOT, StackError
 from local.stack.processes import answers
 from local.stack.stack import Stack
@@ -108,7 +109,7 @@ def alertmanager(sink_url: str, group_wait: str, group_interval: str) -> Iterato
         " send_resolved: false}\n",
         encoding="utf-8",
     )
-    port = _free_port()
+    port = free_port()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -135,11 +136,3 @@ def alertmanager(sink_url: str, group_wait: str, group_interval: str) -> Iterato
         process.terminate()
         process.wait(10)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
