@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "latency": ("benchmarks.latency", "from the POST to the notification, idle"),
     "growth": ("benchmarks.growth", "ten times the alerts: cost of each, and memory"),
     "scale": ("benchmarks.scale", "what gives first on Azure in storms of ten to a thousand times; simulated"),
+    "tables": ("benchmarks.tables_client", "processor time of the two clients for Table Storage"),
     "storm": ("benchmarks.storm", "distinct alerts as fast as they are taken, beside Alertmanager"),
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from typing import Any
 
 import azure.durable_functions as df
@@ -16,11 +17,19 @@ from shared import dispatch, wiring
 from shared.adapters.waits import durable, durable_history
 
 blueprint = df.Blueprint()
+STORM_SCHEDULE = "*/30 * * * * *"
+STORM_ROUND_S = 5.0
 
 
 def schedule(setting: str, default: str) -> str:
     """A schedule that need not be set; the host refuses to start when one that is named is missing."""
     return f"%{setting}%" if os.environ.get(setting) else default
+
+
+def storm_rounds(every: str) -> int:
+    """How many rounds of the storm brake fit in before its timer comes again; one where the schedule does not say."""
+    seconds = re.match(r"\*/(\d+) ", every)
+    return max(1, int(int(seconds[1]) / STORM_ROUND_S) - 1) if seconds else 1
 
 
 @blueprint.timer_trigger("timer", "%ARGUS_SWEEP_SCHEDULE%")
@@ -39,10 +48,15 @@ async def collect_dead_letters(timer: func.TimerRequest) -> None:
     await asyncio.to_thread(dispatch.collect_dead_letters, app.engine, app.dead_letters)
 
 
-@blueprint.timer_trigger("timer", schedule("ARGUS_BRAKE_SCHEDULE", "*/5 * * * * *"))
+@blueprint.timer_trigger("timer", schedule("ARGUS_BRAKE_SCHEDULE", "*/30 * * * * *"))
 async def work_off_storm(timer: func.TimerRequest) -> None:
-    """Lets the worst of what the storm brake holds through, a few at a time."""
-    await asyncio.to_thread(dispatch.work_off, wiring.app().engine)
+    """Lets the worst of what the storm brake holds through, a few at a time, again and again while there is a storm."""
+    engine = wiring.app().engine
+    for left in reversed(range(storm_rounds(os.environ.get("ARGUS_BRAKE_SCHEDULE") or STORM_SCHEDULE))):
+        more = await asyncio.to_thread(dispatch.work_off, engine)
+        if not more or not left:
+            return
+        await asyncio.sleep(STORM_ROUND_S)
 
 
 @blueprint.timer_trigger("timer", schedule("ARGUS_WATCH_SCHEDULE", "*/20 * * * * *"))

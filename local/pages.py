@@ -65,8 +65,9 @@ def _pipeline() -> str:
     for stage in PIPELINE:
         events = ", ".join(f"`{kind.TYPE}`" for kind, queue in DESTINATION.items() if queue is stage.queue)
         chain = " → ".join(f"[{name}](../{module_of(name)})" for name in stage.chain)
-        stages.append([f"`{stage.queue}`", events, chain, str(stage.role), "yes" if stage.effects else ""])
-    stages.append([f"`{Queue.QUARANTINE}`", "what nobody could work off", "people", "", ""])
+        after = ", ".join(stage.at_once_after)
+        stages.append([f"`{stage.queue}`", events, chain, str(stage.role), "yes" if stage.effects else "", after])
+    stages.append([f"`{Queue.QUARANTINE}`", "what nobody could work off", "people", "", "", ""])
     workers = []
     for name in MicroAgent:
         fed = ", ".join(f"`{stage.queue}`" for stage in PIPELINE if name in stage.chain) or _BESIDE_THE_CHAINS[name]
@@ -74,8 +75,10 @@ def _pipeline() -> str:
     return (
         f"{_NOTE}# Who consumes what\n\nFrom `shared/model/pipeline.py`, the only place that says so. `→` is a call "
         "within one invocation; everything else goes through a queue. *Effects*: the hop touches the outside, so an "
-        "intent is written first (rule H2).\n\n"
-        f"{_table(['queue', 'events', 'worked off by', 'role', 'effects'], stages)}\n\n## The micro-agents\n\n"
+        "intent is written first (rule H2). *At once after*: while it is quiet, the invocation of these works it off "
+        "itself and sends nothing (rule H7, [ADR 14](adr/0014-what-stays-within-an-agent-is-not-sent.md)).\n\n"
+        f"{_table(['queue', 'events', 'worked off by', 'role', 'effects', 'at once after'], stages)}\n\n"
+        "## The micro-agents\n\n"
         f"{_table(['micro-agent', 'agent (identity)', 'works on', 'what it does'], workers)}\n"
     )
 

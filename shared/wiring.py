@@ -5,13 +5,11 @@ In: a configuration file and the environment. Out: an `App`, or every problem at
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import hmac
 import json
 import os
 import random
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -50,7 +48,8 @@ from shared.config import references
 from shared.config.load import ConfigError, Document, read
 from shared.config.schema import Section, Settings, StoreSettings, TelemetrySettings
 from shared.config.wording import Place, suggestion
-from shared.dispatch import Engine, Worker
+from shared.dispatch import Engine, Worker, process
+from shared.dispatch.at_once import AtOnce
 from shared.model.pipeline import MicroAgent
 from shared.portal import Portal
 from shared.ports import Ports
@@ -64,7 +63,6 @@ from shared.records.versioned import Versioned
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = ROOT / "config" / "argus.yaml"
-WRITE_COUNTS_S = 1.0  # looks whether 5 s have passed; a longer beat would add itself to them (rule S6)
 
 FAMILIES: Mapping[str, Mapping[str, Adapter[Any]]] = {
     "sources": SOURCES,
@@ -139,23 +137,12 @@ def app() -> App:
     built = build(Path(os.environ.get("ARGUS_CONFIG") or DEFAULT_CONFIG), os.environ)
     if built.ports.settings.telemetry.logs == "json":
         json_log.use()
-    _write_counts_in_time(built.engine)
+    process.write_counts_in_time(built.engine)
+    process.leave_the_old_alone()
+    environ: Mapping[str, str] = os.environ
+    if environ.get("ServiceBusConnection"):
+        process.open_links_ahead(built.ports.bus, os.environ.get("ARGUS_ROLES", ""))
     return built
-
-
-def _write_counts_in_time(engine: Engine) -> None:
-    """Write repeat counts also when no further batch comes, and before the process ends (rule S6)."""
-
-    def write(force: bool) -> None:
-        engine.memory.flush(engine.ports.store, utc_now(), force)
-
-    def keep_writing() -> None:
-        while not over.wait(WRITE_COUNTS_S):
-            write(force=False)
-
-    over = threading.Event()
-    threading.Thread(target=keep_writing, name="repeat-counts", daemon=True).start()
-    atexit.register(write, force=True)
 
 
 def build(config: Path, environ: Mapping[str, str]) -> App:
@@ -190,7 +177,8 @@ def build(config: Path, environ: Mapping[str, str]) -> App:
         queue_watch=ServiceBusQueueWatch(SecretStr(environ.get("ServiceBusConnection", ""))),
     )
     telemetry = _telemetry(settings.telemetry, environ.get("ARGUS_ROLES", ""))
-    engine = Engine(ports, WORKERS, utc_now, random.random, lambda: uuid.uuid4().hex, telemetry)
+    once = AtOnce(settings.host.at_once)
+    engine = Engine(ports, WORKERS, utc_now, random.random, lambda: uuid.uuid4().hex, telemetry, at_once=once)
     sign_in = DevelopmentSignIn(settings, environ.get("WEBSITE_SITE_NAME", ""), utc_now)
     heads = Path(environ.get("ARGUS_HEADS") or ROOT / ".argus" / "heads.jsonl")
     dead_letters = ServiceBusDeadLetters(SecretStr(environ.get("ServiceBusConnection", "")))

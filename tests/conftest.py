@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from shared.adapters.stores.sqlite import SqliteStore
+
+# How long an example takes says something about the machine; ``--hypothesis-profile`` still chooses another.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 class OutsideRefused(ConnectionError):

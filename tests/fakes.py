@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from shared.config.schema import Settings
@@ -74,12 +75,12 @@ class FakeWaits(Faulty):
     woken: list[str] = field(default_factory=list)
     cancelled: dict[str, str] = field(default_factory=dict)
 
-    def start(self, approval_id: str) -> None:
+    def start(self, approval_id: str, after: timedelta = timedelta(0)) -> None:
         """See the port."""
         self.fail_if_told()
         self.started.append(approval_id)
 
-    def wake(self, approval_id: str) -> None:
+    def wake(self, approval_id: str, decided: bool = False) -> None:
         """See the port."""
         self.fail_if_told()
         self.woken.append(approval_id)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ from shared.wiring import ROOT
 from tests.pipeline.broker import Entry
 from tests.pipeline.far_sides import Workload
 from tests.pipeline.faults import Points
-from tests.pipeline.world import Instance, Waits, World, settings
+from tests.pipeline.waits import Instance, Waits
+from tests.pipeline.world import World, settings
 
 SOURCE = "azure_monitor"
 BATCHED = (Queue.SIGNALS, Queue.INCIDENTS)  # their triggers take many messages at once
@@ -88,23 +90,20 @@ class CountedWaits(Waits):
         self._cause: int | None = None
         self._begins = False
 
-    def start(self, approval_id: str) -> None:
+    def start(self, approval_id: str, after: timedelta = timedelta(0)) -> None:
         """The first episode begins as soon as the hop that asked for it has ended."""
         new = approval_id not in self.instances
-        super().start(approval_id)
+        super().start(approval_id, after)
         self._cause = self._counted.ledger.position
         self._begins = self._begins or new
 
-    def wake(self, approval_id: str) -> None:
+    def wake(self, approval_id: str, decided: bool = False) -> None:
         """The next episode is for a vote."""
-        super().wake(approval_id)
+        super().wake(approval_id, decided)
         self._cause = self._counted.ledger.position
 
     def drive(self, name: str, instance: Instance) -> None:
         """One step: what it does is an activity; what follows from it, or a wake-up, is an episode."""
-        if self._begins:
-            self._begins = False
-            self._episode("begins")
         match instance.step:
             case Look() | Enact() as step:
                 what = "look_at_approval" if isinstance(step, Look) else "enact_decision"
@@ -117,6 +116,12 @@ class CountedWaits(Waits):
                     self._cause = None
                 super().drive(name, instance)
                 self._episode("wakes up")
+
+    def begin(self) -> None:
+        """The hop that started a wait has ended: its first episode."""
+        if self._begins:
+            self._begins = False
+            self._episode("begins")
 
     def _episode(self, what: str) -> None:
         ledger = self._counted.ledger
@@ -134,7 +139,8 @@ class CountedWorld(World):
         super().__init__(self.billed, settings(**PRODUCTION, services=owners))
         self.ledger = Ledger(self.billed, self.bus.sent)
         self.background = Ledger(self.billed, self.bus.sent)
-        self.waits, self.fleet = CountedWaits(self), Fleet(self.points)
+        self.wait_for_people = CountedWaits(self)
+        self.waits, self.fleet = self.wait_for_people, Fleet(self.points)
         near = Surroundings(ROOT, services=self.settings.services)
         source = azure_monitor.ADAPTER.build(SOURCE, azure_monitor.Config(), near)
         ports = replace(
@@ -166,14 +172,15 @@ class CountedWorld(World):
         with self.ledger.execution(str(entry.queue), _label(event), self.now, cause):
             if len(batch) == 1:
                 super().invoke(entry)
-                return
-            bodies = [one.message.body for one in batch]
-            if entry.queue is Queue.SIGNALS:
-                dispatch.signals(self.engine, bodies)
             else:
-                dispatch.hop_many(self.engine, entry.queue, bodies)
-            for one in batch:
-                self.bus.complete(one)
+                bodies = [one.message.body for one in batch]
+                if entry.queue is Queue.SIGNALS:
+                    dispatch.signals(self.engine, bodies)
+                else:
+                    dispatch.hop_many(self.engine, entry.queue, bodies)
+                for one in batch:
+                    self.bus.complete(one)
+        self.wait_for_people.begin()
 
     def sweep(self) -> Any:
         """The timer that sweeps; background."""

@@ -23,36 +23,59 @@ EVERY_S = 1.0
 
 
 class CountingStore:
-    """A store that counts its calls; a transaction is one."""
+    """A store that counts its calls; a transaction is one.
 
-    def __init__(self, inner: Store) -> None:
+    Args:
+        keep_keys: also keep what was asked for, which a storm has no room for.
+
+    Attributes:
+        on: counts at this moment.
+        calls: by kind and table, such as ``get incidents``.
+        keys: kind, table and row key (or the start of a query) of each call, in order; ``*`` for a transaction.
+    """
+
+    def __init__(self, inner: Store, keep_keys: bool = False) -> None:
         self.inner = inner
+        self.on = True
         self.calls: Counter[str] = Counter()
+        self.keys: list[tuple[str, str, str]] = []
+        self._keep_keys = keep_keys
+
+    @property
+    def total(self) -> int:
+        """All calls."""
+        return self.calls.total()
 
     def get(self, table: Table, partition: str, key: str) -> Row | None:
         """See the port."""
-        self.calls[f"get {table}"] += 1
+        self._count("get", table, key)
         return self.inner.get(table, partition, key)
 
     def write(self, table: Table, partition: str, operation: Operation) -> str:
         """See the port."""
-        self.calls[f"write {table}"] += 1
+        self._count("write", table, operation.key)
         return self.inner.write(table, partition, operation)
 
     def transact(self, table: Table, partition: str, operations: Sequence[Operation]) -> Sequence[str]:
         """See the port."""
-        self.calls[f"transact {table}"] += 1
+        self._count("transact", table, "*")
         return self.inner.transact(table, partition, operations)
 
     def query(self, table: Table, partition: str, start: str = "", below: str = "\uffff", limit: int = 1000) -> Page:
         """See the port."""
-        self.calls[f"query {table}"] += 1
+        self._count("query", table, start)
         return self.inner.query(table, partition, start, below, limit)
 
     def partitions(self, table: Table) -> tuple[str, ...]:
         """See the port."""
-        self.calls[f"partitions {table}"] += 1
+        self._count("partitions", table, "")
         return self.inner.partitions(table)
+
+    def _count(self, kind: str, table: Table, key: str) -> None:
+        if self.on:
+            self.calls[f"{kind} {table}"] += 1
+            if self._keep_keys:
+                self.keys.append((kind, str(table), key))
 
 
 def count(path: Path) -> None:

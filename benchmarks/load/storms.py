@@ -19,6 +19,7 @@ from benchmarks.load.sink import Sink
 from benchmarks.load.targets import Target
 from benchmarks.load.usage import Usage, forget_peaks, usage
 from shared.adapters.stores.sqlite import SqliteStore
+from shared.model.pipeline import Queue
 from shared.ports.store import Table
 from shared.records import brake
 
@@ -117,13 +118,17 @@ def _between(before: Usage, after: Usage) -> Usage:
 
 
 async def drained(target: Target) -> None:
-    """Wait until no queue has a message that is due; what is scheduled for later does not count."""
+    """Wait until no queue has a message that is due, and no join waits to be heard.
+
+    What else is scheduled for later does not count.
+    """
     assert target.stack is not None
     url, deadline = f"{target.stack.url('stats')}/queues", time.monotonic() + DRAIN_S
     async with httpx2.AsyncClient(trust_env=False) as client:
         while time.monotonic() < deadline:
             queues = (await client.get(url)).json()
             busy = [q for q in queues if q["name"] != "quarantine" and (q["active"] or q["locked"])]
+            busy += [q for q in queues if q["name"] == Queue.INCIDENTS and q["scheduled"]]
             if not busy:
                 return
             await asyncio.sleep(SAMPLE_S)

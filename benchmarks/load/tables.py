@@ -58,12 +58,13 @@ class Figure:
 
 @dataclass
 class Table:
-    """What a benchmark prints."""
+    """What a benchmark prints; ``names`` stand over the values and over the peer's."""
 
     title: str
     runs: int
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    names: tuple[str, str] = ("ARGUS", "Alertmanager")
 
     @property
     def held(self) -> bool:
@@ -72,7 +73,7 @@ class Table:
 
     def text(self) -> str:
         """For people."""
-        header = ("figure", "ARGUS", "min-max", "Alertmanager", "ratio", "gate", "")
+        header = ("figure", self.names[0], "min-max", self.names[1], "ratio", "gate", "")
         lines = [header, *(self._line(figure) for figure in self.figures)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
         shown = [

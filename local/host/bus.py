@@ -15,6 +15,7 @@ from typing import Any
 from local.host.loader import FunctionSpec
 from local.host.queues import Call, Connect, QueuePump, QueueTrigger, Source
 from local.host.settings import ServiceBusSettings, SettingsError, resolve
+from local.loops import quickest
 
 log = logging.getLogger("local.host.bus")
 Open = Callable[[str, str, int], Awaitable[Source]]
@@ -82,7 +83,7 @@ class Bus:
             return
         home = asyncio.get_running_loop()
         up = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main(home, up)), name="bus", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(home, up), name="bus", daemon=True)
         self._thread.start()
         up.wait()
 
@@ -93,6 +94,10 @@ class Bus:
         self._drain_s = drain_s
         self._loop.call_soon_threadsafe(self._stop.set)
         await asyncio.to_thread(self._thread.join, drain_s + 5.0)
+
+    def _run(self, home: asyncio.AbstractEventLoop, up: threading.Event) -> None:
+        with asyncio.Runner(loop_factory=quickest()) as runner:
+            runner.run(self._main(home, up))
 
     async def _main(self, home: asyncio.AbstractEventLoop, up: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from local.loops import quickest
 from local.servicebus.server import running_broker
 from local.servicebus.settings import load_queues
 from local.servicebus.storage import StoreInUse
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         key = _read_key(options.key_file)
-        return asyncio.run(_serve(options, key))
+        with asyncio.Runner(loop_factory=quickest()) as runner:
+            return runner.run(_serve(options, key))
     except sqlite3.Error as exc:
         print(f"servicebus stopped: the store failed: {exc}", file=sys.stderr)
         return 1

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sqlite3
 from enum import Enum, auto
+from typing import cast
 
 from local.servicebus import limits
 from local.servicebus.broker import Broker
@@ -65,9 +66,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer connected."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport was expected")
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # of a stream server; uvloop's is no subclass of it
         if self.broker.failed.done():
             # Nobody would answer: the turns have ended, and soon the process will.
             self.abort()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from local.loops import quickest
 from local.servicebus.broker import Broker
 from local.servicebus.cbs import TokenCheck
 from local.servicebus.connection import Connection
@@ -132,7 +133,8 @@ def broker_thread(
 
     def run() -> None:
         try:
-            asyncio.run(main())
+            with asyncio.Runner(loop_factory=quickest()) as runner:
+                runner.run(main())
         except (OSError, RuntimeError, ValueError, sqlite3.Error) as exc:
             state["error"] = exc
         finally:

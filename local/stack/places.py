@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def choose_ports(places: Places, usual: bool) -> dict[str, int]:
     ports: dict[str, int] = {}
     for name, fallback in USUAL_PORTS.items():
         candidates = [before.get(name, 0), fallback if usual else 0]
-        ports[name] = next((port for port in candidates if port and _free(port)), 0) or _any_free(set(ports.values()))
+        ports[name] = next((port for port in candidates if port and _free(port)), 0) or any_free(set(ports.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(ports), encoding="utf-8")
     return ports
@@ -155,7 +156,7 @@ def _free(port: int) -> bool:
         return True
 
 
-def _any_free(taken: set[int]) -> int:
+def any_free(taken: Container[int] = ()) -> int:
     """A free port below those that systems give to outgoing connections: it must still be free when it is bound."""
     while True:
         port = LOWEST_ANY_PORT + secrets.randbelow(HIGHEST_ANY_PORT - LOWEST_ANY_PORT)

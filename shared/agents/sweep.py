@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.config.schema import Settings
 from shared.model import codec
 from shared.model.errors import ArgusError
 from shared.model.event import ApprovalDecided, ClosingKind, ClosingRequested, Event, Payload, derive_id
@@ -48,8 +49,8 @@ class Swept:
 
 def run(ports: Ports, anchor: Anchor, now: datetime) -> Swept:
     """Go once over every marker; an incident that cannot be cared for stops none of the others."""
-    done = Swept()
-    for incident_id, at, shard, etag in incidents.pending(ports.store):
+    done, marked = Swept(), list(incidents.pending(ports.store))
+    for incident_id, at, shard, etag in marked:
         try:
             loaded = incidents.load(ports.store, incident_id)
             busy = loaded is not None and _care(ports, loaded.incident, now, done)
@@ -58,7 +59,7 @@ def run(ports: Ports, anchor: Anchor, now: datetime) -> Swept:
         except ArgusError as error:
             log.warning("incident %s is left to the next sweep: %s", incident_id, error)
             done.failed += 1
-    for chain, problem in anchoring.run(ports.store, anchor, now).problems:
+    for chain, problem in anchoring.run(ports.store, anchor, now, marked=[name for name, *_ in marked]).problems:
         log.error("the audit chain %s is broken: %s", chain, problem)
     return done
 
@@ -158,9 +159,14 @@ def _forget(ports: Ports, shard: str, incident_id: str, etag: str, done: Swept) 
     done.markers += 1
 
 
+def digest_of(settings: Settings) -> str:
+    """What the audit trail knows a configuration by."""
+    return hashlib.sha256(codec.canonical(settings.model_dump(mode="json")).encode()).hexdigest()
+
+
 def note_configuration(ports: Ports, now: datetime) -> bool:
     """Write a changed configuration into the system chain, by its hash (rule H12); False when it is the known one."""
-    digest = hashlib.sha256(codec.canonical(ports.settings.model_dump(mode="json")).encode()).hexdigest()
+    digest = digest_of(ports.settings)
     for back in range(2):
         entries = incidents.audit(ports.store, journal.system_chain(now - timedelta(days=back)))
         loaded = [entry for entry in entries if entry.what == "configuration loaded"]

@@ -235,6 +235,13 @@ class Host(Section):
     retry_hours: float = Field(
         default=24, gt=0, description="Attempts end in quarantine after this (rule H10), in hours."
     )
+    at_once: int = Field(
+        default=4,
+        ge=0,
+        le=64,
+        description="So many invocations of a process may do at once what they would send to another queue of the same "
+        "agent (rule H7), which makes quiet times cheap; 0 sends everything.",
+    )
 
 
 class StoreSettings(Section):

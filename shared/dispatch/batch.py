@@ -77,7 +77,8 @@ def _together(engine: Engine, ones: Sequence[_One]) -> None:
                 (alert,) = evaluator.evaluate(one.signal, engine.ports, now).alerts
                 arrivals.append(Arrival(alert, one.event.time, one.event.traceparent))
         with engine.telemetry.work(MicroAgent.ALERT_ROUTER):
-            alert_router.route_all(arrivals, engine.ports, now, engine.memory, settled)
+            opened = engine.brake.rate.within(now)
+            alert_router.route_all(arrivals, engine.ports, now, engine.memory, settled, opened)
     except ArgusError as error:
         log.warning("%d signals are routed one by one: %s", settled.count(None), error)
     except Exception:  # whichever it is, it fails by itself below, and the others do not

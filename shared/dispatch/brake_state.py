@@ -41,6 +41,12 @@ class BrakeState:
             self._asked = now
             return True
 
+    def quiet(self, now: datetime, most: int) -> bool:
+        """Whether this process sees neither a storm nor the beginning of one."""
+        with self._lock:
+            braked = self._known is not None and self._known.on
+        return not braked and self.rate.within(now) < max(2, most // SHARE)
+
     def state(self, store: Store, now: datetime) -> brake.Brake:
         """The state; read again when it is older than ``FRESH``."""
         with self._lock:

@@ -36,6 +36,7 @@ from shared.records import brake as rows
 
 log = logging.getLogger("argus.dispatch")
 
+GATHERED = timedelta(seconds=10)  # the worst of a storm is not known before most of it is there
 PATIENCE = timedelta(minutes=5)  # beyond the function time-out
 SEEN_EVERY = timedelta(seconds=10)
 LISTED = 1000
@@ -76,14 +77,17 @@ def judging(engine: Engine, cause: Event) -> Callable[[Payload, Incident], Rulin
     """The policy for what the hop of an event emits, with the storm brake where it has a say (rules H5 and B1)."""
 
     def judge(payload: Payload, incident: Incident) -> Ruling:
-        if not policy.concerns(payload):
-            return conductor.judge(payload, incident)
-        now, settings, known = engine.clock(), engine.ports.settings, engine.brake
+        settings = engine.ports.settings
+        braked = policy.Braked(cause.data, bool(settings.ticketing))
+        plain = conductor.judge(payload, incident)
+        if plain.go is not Go.GO or policy.judge(payload, incident, braked).go is Go.GO:
+            return plain  # the brake would change nothing, so nobody asks whether it is on
+        now, known = engine.clock(), engine.brake
         # A plan is judged again before people are asked, so nothing is read for it here.
         brake = known.last if isinstance(payload, ApprovalRequested) else known.state(engine.ports.store, now)
         if brake is None or not brake.on:
-            return conductor.judge(payload, incident)
-        ruling = conductor.judge(payload, incident, policy.Braked(cause.data, bool(settings.ticketing)))
+            return plain
+        ruling = conductor.judge(payload, incident, braked)
         return replace(ruling, until=now + policy.HELD_MOST, release_by=settings.approvals.group)
 
     return judge
@@ -127,8 +131,12 @@ def _patience(engine: Engine) -> timedelta:
 
 
 @beats("brake")
-def work_off(engine: Engine) -> None:
-    """Let the worst of what is held through, a few at a time; say how it stands; put the brake off when it is over."""
+def work_off(engine: Engine) -> bool:
+    """Let the worst of what is held through, a few at a time; say how it stands; put the brake off when it is over.
+
+    Returns:
+        Whether it is worth doing again in a few seconds: the brake is on, or somebody waits.
+    """
     store, limits = engine.ports.store, engine.ports.settings.policy.brake
     seen = rows.seen(store)
     engine.brake.learn(seen.brake, engine.clock())
@@ -142,7 +150,9 @@ def work_off(engine: Engine) -> None:
         listed = index.incidents(store, LISTED) if seen.work or room else ()
         lines = {line.id: line for line in listed}
         order = sorted(seen.waiting, key=lambda one: policy.rank(one, lines.get(one.incident_id)))
-        failed += _let_work(engine, seen, [one for one in order if not one.approval], lines)
+        began = seen.brake.since
+        if not seen.brake.on or began is None or engine.clock() - began >= GATHERED:
+            failed += _let_work(engine, seen, [one for one in order if not one.approval], lines)
         failed += _let_ask(engine, [one for one in order if one.approval], room)
         seen = rows.seen(store)
     now = engine.clock()
@@ -156,6 +166,7 @@ def work_off(engine: Engine) -> None:
         _tell_more(engine, seen)
     if failed:
         undone(engine, "brake", f"{failed} incident(s) could not be let through; see the log")
+    return seen.brake.on or bool(seen.waiting)
 
 
 def _let_work(

@@ -6,7 +6,8 @@ In: an incident as loaded and what the micro-agents answered. Out: committed row
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -96,6 +97,7 @@ def commit_all(
     for _ in range(MAX_COMMIT_TRIES):
         now = engine.clock()
         entry = _entry(engine, loaded.incident, work, now)
+        mine = engine.following.chosen(entry.events, entry.incident, now) if engine.following else ()
         if entry.held:
             braking.expect(engine, entry.incident, entry.held)
         loaded = incidents.marked(store, loaded, now)
@@ -107,6 +109,7 @@ def commit_all(
             *(incidents.inbox_row(done.event, now) for done in work),
             *(incidents.outbox_row(out, now) for out in entry.events),
             *(intents.done_row(done.event, now) for done in work if done.effects),
+            *_intents(engine, mine, now),
             *(Delete(key, None) for key in sorted(sent)),  # last: any other conflict is named before theirs
         ]
         try:
@@ -129,9 +132,15 @@ def commit_all(
             if any(getattr(base, name) != getattr(current.incident, name) for name in reads):
                 return current
             continue
+        except TransientError:
+            _let_go(engine, mine)
+            raise
         before = loaded.incident if loaded.etag else None
-        engine.recent.keep(replace(loaded, incident=entry.incident, etag=etags[0]), (e.id for e in entry.events), now)
-        _after(engine, work, before, entry)
+        left = replace(loaded, incident=entry.incident, etag=etags[0])
+        engine.recent.keep(left, (e.id for e in entry.events), now)
+        if engine.following:
+            engine.following.add(mine, left, now, found)
+        _after(engine, work, before, entry, mine)
         return Ending.DONE
     raise TransientError("the incident is changed by too many at once", Reason.CONFLICT)
 
@@ -161,15 +170,37 @@ def _from_outbox(engine: Engine, event: Event) -> bool:
     return event.attempt > 0 or event.source.startswith(AGENTS)
 
 
-def _after(engine: Engine, work: Sequence[Done], before: Incident | None, entry: journal.Entry) -> None:
-    """Send and show what was committed; what fails here is made good by the sweep (rules H7 and H8)."""
+def _intents(engine: Engine, mine: Sequence[Event], now: datetime) -> Iterator[Operation]:
+    """Intents of what this invocation works off itself: the row names it, so nobody else believes them theirs."""
+    for event in mine:
+        if engine.following and STAGES[DESTINATION[type(event.data)]].effects:
+            yield intents.started_row(event, engine.following.owner, engine.following.lease, now)
+
+
+def _let_go(engine: Engine, mine: Sequence[Event]) -> None:
+    """Nobody knows whether the commit came through; if it did, others may begin with what it asks for right away."""
+    for event in mine:
+        if engine.following and STAGES[DESTINATION[type(event.data)]].effects:
+            with suppress(ArgusError):
+                intents.give_back(engine.ports.store, event, engine.following.owner, True, engine.clock())
+
+
+def _after(
+    engine: Engine, work: Sequence[Done], before: Incident | None, entry: journal.Entry, mine: Sequence[Event]
+) -> None:
+    """Send and show what was committed; what fails here is made good by the sweep (rules H7 and H8).
+
+    Args:
+        mine: what this invocation works off itself; it is in the outbox as well, for the case that it dies.
+    """
     incident = entry.incident
     for done in work:
         for name, outcome in done.answers:
             show(name, outcome.what, outcome.reason, incident.id, str(incident.state))
     try:
         for event in entry.events:
-            letters.send(engine.ports.store, engine.ports.bus, event)
+            if event not in mine:
+                letters.send(engine.ports.store, engine.ports.bus, event)
         engine.shown.put(engine.ports.store, before, incident)
     except ArgusError as error:
         log.warning("left to the sweep: %s", error)

@@ -13,6 +13,7 @@ from typing import Protocol
 from shared.agents.sentinel import alert_router
 from shared.agents.sentinel.repeats import Bodies
 from shared.agents.watch.pulse import Pulse
+from shared.dispatch.at_once import AtOnce, Following
 from shared.dispatch.brake_state import BrakeState
 from shared.dispatch.recent import Recent
 from shared.model.event import Event
@@ -69,6 +70,8 @@ class Engine:
         shown: lines of the incident list as this process wrote them.
         brake: the storm brake as this process knows it.
         pulse: how timers and parts did lately, shared by the threads of this process.
+        at_once: how much this process works off without sending it.
+        following: what the invocation of the moment goes on with; ``None`` where it sends everything.
     """
 
     ports: Ports
@@ -83,3 +86,5 @@ class Engine:
     recent: Recent = field(default_factory=Recent)
     shown: Shown = field(default_factory=Shown)
     brake: BrakeState = field(default_factory=BrakeState)
+    at_once: AtOnce = field(default_factory=AtOnce)
+    following: Following | None = None

@@ -5,24 +5,28 @@ In: a message body. Out: one committed transaction and sent events, a retry, a h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from shared.agents import conductor
-from shared.dispatch import braking, lacking
-from shared.dispatch.commit import commit, create, drain
+from shared.dispatch import braking, ending, lacking
+from shared.dispatch.at_once import BUDGET, Following
+from shared.dispatch.commit import Done, commit, commit_all, create, drain
 from shared.dispatch.engine import Engine, Worker
 from shared.dispatch.failures import BACK_OFF_MOST, quarantine_body, watched
-from shared.model.errors import PermanentError, Reason, TransientError
-from shared.model.event import ClosingRequested, Event, GroupChanged, GroupChangeKind, IncidentRequested
+from shared.model.errors import ArgusError, PermanentError, Reason, TransientError
+from shared.model.event import ClosingRequested, Event, GroupChanged, GroupChangeKind, IncidentRequested, VoteCast
 from shared.model.outcome import Go, Outcome, Ruling
 from shared.model.pipeline import DESTINATION, STAGES, MicroAgent, Queue
 from shared.ports.store import Store, Table
 from shared.ports.telemetry import Ending
 from shared.records import evidence, incidents, intents, journal, letters
 from shared.records.remembering import Remembering
+
+log = logging.getLogger("argus.dispatch")
 
 
 def hop(engine: Engine, queue: Queue, body: bytes) -> None:
@@ -35,7 +39,42 @@ def hop(engine: Engine, queue: Queue, body: bytes) -> None:
     """
     event = read(engine, queue, body)
     if event is not None:
+        alone(engine, lambda own: watched(own, queue, event, partial(run, own, queue, event)))
+
+
+def alone(engine: Engine, work: Callable[[Engine], None]) -> None:
+    """Do the work of an invocation that has one incident only, then what follows from it at once (rule H7).
+
+    Whatever happens to what follows, the work itself is done: it comes again by its own means, if only by the sweep.
+    """
+    most = engine.ports.settings.policy.brake.new_incidents_per_minute
+    if engine.following is not None or not engine.brake.quiet(engine.clock(), most):
+        work(engine)  # the invocation goes on with it when the rest of it is done; in a storm the queues do
+        return
+    lease = timedelta(seconds=engine.ports.settings.host.function_timeout_s)
+    following = Following(engine.at_once, engine.ports.settings, engine.invocation(), engine.clock(), lease)
+    own = replace(engine, following=following)
+    try:
+        work(own)
+        while following.waiting:
+            _follow(own, following, following.waiting.popleft())
+    finally:
+        following.end()
+
+
+def _follow(engine: Engine, following: Following, event: Event) -> None:
+    queue, began = DESTINATION[type(event.data)], engine.clock()
+    try:
+        if began - following.began > BUDGET:
+            if following.owns(event):
+                intents.give_back(engine.ports.store, event, following.owner, True, began)
+            letters.send(engine.ports.store, engine.ports.bus, event)
+            return
         watched(engine, queue, event, partial(run, engine, queue, event))
+    except ArgusError as error:
+        log.warning("left to the sweep: %s", error)
+    now = engine.clock()
+    following.process.took(queue, now - began, now)
 
 
 def read(engine: Engine, queue: Queue, body: bytes) -> Event | None:
@@ -56,7 +95,8 @@ def run(engine: Engine, queue: Queue, event: Event) -> Ending:
     chain = [(name, engine.workers[name]) for name in stage.chain]
     loaded = None
     if not _opens(event):
-        loaded = engine.recent.of(event, engine.clock()) or incidents.load(ports.store, event.subject)
+        own = engine.following.incident_of(event, engine.clock()) if engine.following else None
+        loaded = own or engine.recent.of(event, engine.clock()) or incidents.load(ports.store, event.subject)
     elif not _begin(engine, event, chain[0]):
         loaded = incidents.load(ports.store, event.subject)
     if loaded is None and not _opens(event):
@@ -119,7 +159,11 @@ def _work_outside(
     """Run micro-agents that touch the outside, under an intent (rules H2 and H3)."""
     owner, store = engine.invocation(), engine.ports.store
     lease = timedelta(seconds=engine.ports.settings.host.function_timeout_s)
-    repeat = intents.claim(store, event, owner, lease, engine.clock())
+    repeat: bool | None = False
+    if engine.following and engine.following.owns(event):
+        owner = engine.following.owner
+    else:
+        repeat = intents.claim(store, event, owner, lease, engine.clock())
     if repeat is None:
         return _before(engine, event)
     done: list[MicroAgent] = []
@@ -147,7 +191,10 @@ def _work(
     while True:
         view, now = loaded.incident, engine.clock()
         memory = Remembering(engine.ports.store)
-        store: Store = memory if len(chain) > 1 else engine.ports.store
+        several = len(chain) > 1 or isinstance(event.data, VoteCast)
+        store: Store = memory if several else engine.ports.store
+        if engine.following and engine.following.incident_of(event, now) is not None:
+            memory.expect(Table.INCIDENTS, view.id, engine.following.evidence)
         answers: list[tuple[MicroAgent, Outcome]] = []
         for name, worker in chain:
             ports = replace(engine.ports, store=store, repeat=engine.ports.repeat or name in done)
@@ -157,7 +204,10 @@ def _work(
             answers.append((name, outcome))
             memory.expect(Table.INCIDENTS, view.id, evidence.rows_of_texts(outcome.texts))
             view = journal.apply(view, outcome.changes)
-        stale = commit(engine, event, loaded, answers, reads)
+        work = ending.with_decision(engine, Done(event, answers), view, now, store)
+        stale = commit_all(engine, work, loaded, reads)
+        if stale is Ending.BEFORE and len(work) > 1:  # one of the two was done before: each by itself
+            stale = commit(engine, event, loaded, answers, reads)
         if isinstance(stale, Ending):
             if stale is Ending.DONE:
                 lacking.reached(engine, event, loaded.incident, view)

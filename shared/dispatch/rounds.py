@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.agents import dead_letters, sweep
 from shared.agents.sentinel import collector
@@ -21,6 +21,9 @@ from shared.ports.dead_letters import DeadLetter, DeadLetters
 from shared.records import doctor, payloads, quarantine, replaying
 
 log = logging.getLogger("argus.dispatch")
+
+UPGRADED_FOR = timedelta(minutes=15)  # a backup that is put back meanwhile may bring an older list
+NOTED_FOR = timedelta(hours=1)  # a process keeps its configuration; the chain of the day must have it all the same
 
 
 def receive(engine: Engine, name: str, raw: bytes, headers: Mapping[str, str]) -> collector.Received:
@@ -90,9 +93,15 @@ def _go_on(engine: Engine, entry: quarantine.Quarantined) -> None:
 def tidy(engine: Engine, anchor: Anchor) -> None:
     """The conductor's round: what a crash left undone is done or sent again, and said when there was anything."""
     now = engine.clock()
-    if sweep.note_configuration(engine.ports, now):
-        show(MicroAgent.CONDUCTOR, "configuration noted", "it is not the one the audit trail knew", "")
-    remade = doctor.upgrade_index(engine.ports.store)
+    configuration = f"configuration {sweep.digest_of(engine.ports.settings)}"
+    if engine.pulse.due(configuration, NOTED_FOR, now):
+        if sweep.note_configuration(engine.ports, now):
+            show(MicroAgent.CONDUCTOR, "configuration noted", "it is not the one the audit trail knew", "")
+        engine.pulse.did(configuration, now)
+    remade = None
+    if engine.pulse.due("layout", UPGRADED_FOR, now):
+        remade = doctor.upgrade_index(engine.ports.store)
+        engine.pulse.did("layout", now)
     if remade is not None and remade.incidents:
         log.info(
             "the list of %d incident(s) was looked through, for an older ARGUS may have written it", remade.incidents

@@ -78,28 +78,31 @@ class Stage:
 
     Attributes:
         effects: the hop touches the outside, so an intent is written first (rule H2).
+        at_once_after: micro-agents whose invocation may work this off itself while it is quiet, rather than send it
+            (rule H7). An agent lends nobody its identity: where the outside is touched, they are of the same agent.
     """
 
     queue: Queue
     chain: tuple[MicroAgent, ...]
     role: Role
     effects: bool = False
+    at_once_after: tuple[MicroAgent, ...] = ()
 
 
 _Q, _M, _R = Queue, MicroAgent, Role
 
 PIPELINE: tuple[Stage, ...] = (
     Stage(_Q.SIGNALS, (_M.EVALUATOR, _M.ALERT_ROUTER), _R.CORE),
-    Stage(_Q.INCIDENTS, (_M.INCIDENT_CREATOR,), _R.CORE),
-    Stage(_Q.NOTIFICATIONS, (_M.NOTIFIER,), _R.CORE, effects=True),
-    Stage(_Q.TICKETS, (_M.TICKET_WRITER,), _R.CORE, effects=True),
+    Stage(_Q.INCIDENTS, (_M.INCIDENT_CREATOR,), _R.CORE, at_once_after=(_M.ALERT_ROUTER,)),
+    Stage(_Q.NOTIFICATIONS, (_M.NOTIFIER,), _R.CORE, effects=True, at_once_after=(_M.INCIDENT_CREATOR,)),
+    Stage(_Q.TICKETS, (_M.TICKET_WRITER,), _R.CORE, effects=True, at_once_after=(_M.INCIDENT_CREATOR,)),
     Stage(_Q.INVESTIGATIONS, (_M.RCA,), _R.CORE),
-    Stage(_Q.ENRICHMENT, (_M.ENRICHER, _M.RECOMMENDER), _R.CORE, effects=True),
+    Stage(_Q.ENRICHMENT, (_M.ENRICHER, _M.RECOMMENDER), _R.CORE, effects=True, at_once_after=(_M.RCA,)),
     Stage(_Q.APPROVALS, (_M.SOLICITOR,), _R.CORE),
     Stage(_Q.DECISIONS, (_M.SOLICITOR,), _R.CORE),
     Stage(_Q.ACTIONS, (_M.EXECUTOR,), _R.EXEC, effects=True),
-    Stage(_Q.TICKET_UPDATES, (_M.TICKET_UPDATER,), _R.CORE, effects=True),
-    Stage(_Q.CLOSING, (_M.CLOSER,), _R.CORE),
+    Stage(_Q.TICKET_UPDATES, (_M.TICKET_UPDATER,), _R.CORE, effects=True, at_once_after=(_M.CLOSER,)),
+    Stage(_Q.CLOSING, (_M.CLOSER,), _R.CORE, at_once_after=(_M.INCIDENT_CREATOR,)),
     Stage(_Q.KNOWLEDGE, (_M.AGGREGATOR, _M.DOC_WRITER, _M.PUBLISHER), _R.CORE, effects=True),
 )
 
@@ -128,6 +131,7 @@ OWNER: Mapping[MicroAgent, Agent] = {
 DESTINATION: Mapping[type[ev.Payload], Queue] = {
     ev.SignalsReceived: _Q.SIGNALS,
     ev.GroupChanged: _Q.INCIDENTS,
+    ev.GroupsOpened: _Q.INCIDENTS,
     ev.IncidentRequested: _Q.INCIDENTS,
     ev.IncidentAcknowledged: _Q.INCIDENTS,
     ev.IncidentAssigned: _Q.INCIDENTS,

@@ -240,10 +240,8 @@ def approval_view(store: Store, approval_id: str) -> ApprovalView | None:
     """An approval with its votes and decision, or ``None``."""
     if not _ID.fullmatch(approval_id):
         return None
-    request = approvals.request_of(store, approval_id)
-    if request is None:
-        return None
-    return ApprovalView(request, approvals.votes_of(store, approval_id), approvals.decision_of(store, approval_id))
+    record = approvals.read(store, approval_id)
+    return None if record.request is None else ApprovalView(record.request, record.votes, record.decision)
 
 
 def cited(incident: Incident) -> dict[str, int]:

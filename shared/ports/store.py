@@ -157,5 +157,5 @@ class Store(Protocol):
         ...
 
     def partitions(self, table: Table) -> tuple[str, ...]:
-        """Every partition key of a table, sorted. A full scan: for audits and purges only."""
+        """Every partition key of a table, sorted. A full scan: for audits, purges, and a table that is small."""
         ...

@@ -6,7 +6,7 @@ In: approval ids, and the steps of a wait. Out: nothing; the decision is written
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 
@@ -17,7 +17,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait for a vote, but no longer than until ``until``."""
+    """Wait for a vote, but no longer than until ``until``; answered with a `Looked` when the vote says: decided."""
 
     until: datetime
 
@@ -42,16 +42,23 @@ Step = Look | Sleep | Enact
 class Waits(Protocol):
     """Starts, wakes and cancels waits. The instance id is the approval id."""
 
-    def start(self, approval_id: str) -> None:
+    def start(self, approval_id: str, after: timedelta = timedelta(0)) -> None:
         """Start the wait; starting one that exists is no error.
+
+        Args:
+            after: it need not look before so long has passed or a vote came, as whoever starts it has just looked.
 
         Raises:
             TransientError: nobody can start waits here right now; the sweep tries again.
         """
         ...
 
-    def wake(self, approval_id: str) -> None:
-        """Tell the wait to read the store; a missing or finished wait is no error."""
+    def wake(self, approval_id: str, decided: bool = False) -> None:
+        """Tell the wait to read the store; a missing or finished wait is no error.
+
+        Args:
+            decided: the hop of the vote carries the decision on, so there is nothing left to wait for.
+        """
         ...
 
     def cancel(self, approval_id: str, reason: str) -> None:

@@ -35,11 +35,14 @@ class Anchored:
     problems: tuple[tuple[str, str], ...]
 
 
-def run(store: Store, anchor: Anchor, now: datetime, everything: bool = False) -> Anchored:
+def run(
+    store: Store, anchor: Anchor, now: datetime, everything: bool = False, marked: Iterable[str] | None = None
+) -> Anchored:
     """Anchor what is new.
 
     Args:
         everything: every chain there is, a full scan; otherwise those of incidents with a marker and of two days.
+        marked: incidents with a marker, where that is known already.
 
     Raises:
         TransientError: the anchor cannot be reached.
@@ -47,7 +50,7 @@ def run(store: Store, anchor: Anchor, now: datetime, everything: bool = False) -
     known = anchor.latest()
     heads: list[Head] = []
     problems: list[tuple[str, str]] = []
-    for chain in dict.fromkeys(_chains(store, now, everything)):
+    for chain in dict.fromkeys(_chains(store, now, everything, marked)):
         try:
             head, problem = _head(store, chain, known, now)
         except (ArgusError, ValueError) as error:
@@ -91,9 +94,8 @@ def problem_of(store: Store, ledger: Ledger) -> str:
     return ""
 
 
-def _chains(store: Store, now: datetime, everything: bool) -> Iterator[str]:
-    for incident_id, *_ in incidents.pending(store):
-        yield incident_id
+def _chains(store: Store, now: datetime, everything: bool, marked: Iterable[str] | None) -> Iterator[str]:
+    yield from (incident_id for incident_id, *_ in incidents.pending(store)) if marked is None else marked
     for back in (1, 0):
         yield journal.system_chain(now - timedelta(days=back))
     if everything:
@@ -104,7 +106,7 @@ def _head(store: Store, chain: str, known: Mapping[str, Head], now: datetime) ->
     """The head of a chain if it is newer than the one that is known, and what is wrong with what came since."""
     before = known.get(chain)
     start = before.number if before is not None else 0
-    loaded = incidents.load(store, chain)
+    loaded = None if chain.startswith(SYSTEM) else incidents.load(store, chain)  # a day has no incident
     end = loaded.incident.entries if loaded is not None else None
     if end is not None and end <= start:
         return None, ""  # nothing new; that it was cut is for `argus audit verify` to say

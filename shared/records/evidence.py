@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from shared.model import codec
 from shared.model.diagnosis import Evidence
 from shared.ports.store import Operation, Row, Store, Table, Upsert
+from shared.records.remembering import Remembering
 from shared.records.rows import pack, unpack
 from shared.records.together import write_together
 
@@ -114,7 +115,11 @@ def some_of(store: Store, incident_id: str, wanted: Collection[str]) -> Mapping[
     """Evidence by id, in the order it is wanted; what is not there is left out."""
     if not wanted:
         return {}
-    known = {item.id: item for item in all_of(store, incident_id)}
+    if isinstance(store, Remembering) and store.holds(Table.INCIDENTS, incident_id, (PREFIX + name for name in wanted)):
+        found: Iterable[Evidence | None] = (get(store, incident_id, name) for name in wanted)
+    else:
+        found = all_of(store, incident_id)
+    known = {item.id: item for item in found if item is not None}
     return {name: known[name] for name in wanted if name in known}
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from shared.model.errors import Reason, TransientError
 from shared.model.event import Event
-from shared.ports.store import Store, Upsert
+from shared.ports.store import Insert, Store, Upsert
 from shared.records import incidents
 
 MARGIN = timedelta(minutes=1)
@@ -42,6 +42,13 @@ def claim(store: Store, event: Event, owner: str, timeout: timedelta, now: datet
     if not incidents.write_intent(store, event.subject, event.id, owner, until, "started", intent.etag):
         raise TransientError("another invocation took it over", Reason.CONFLICT)
     return intent.state != "not_sent"
+
+
+def started_row(event: Event, owner: str, timeout: timedelta, now: datetime) -> Insert:
+    """The intent of an event that the invocation which commits it works off itself; see `claim` for the arguments."""
+    return Insert(
+        incidents.INTENT + event.id, {"owner": owner, "lease_until": now + timeout + MARGIN, "state": "started"}
+    )
 
 
 def done_row(event: Event, now: datetime) -> Upsert:

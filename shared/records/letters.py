@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from shared.model import codec
 from shared.model.errors import PermanentError, Reason
-from shared.model.event import Event, GroupChanged, SignalsReceived
+from shared.model.event import Event, GroupChanged, GroupsOpened, SignalsReceived
 from shared.model.pipeline import DESTINATION, Queue
 from shared.ports import telemetry
 from shared.ports.bus import Bus, Message
@@ -41,7 +41,8 @@ def message_of(store: Store, event: Event) -> Message:
     if not event.traceparent:
         event = replace(event, traceparent=telemetry.traceparent())
     body = codec.encode_event(event)
-    many = isinstance(event.data, SignalsReceived) or (isinstance(event.data, GroupChanged) and event.data.beside)
+    several = isinstance(event.data, GroupChanged) and event.data.beside
+    many = isinstance(event.data, SignalsReceived | GroupsOpened) or several
     limit = MAX_SIGNALS_BYTES if many else MAX_INLINE_BYTES
     if len(body) > limit:
         reference = payloads.put(store, f"event-{event.id}", body, event.time, raw=False)

@@ -12,7 +12,7 @@ from typing import cast
 
 from shared.model import versions
 from shared.model.errors import PermanentError, Reason, TransientError
-from shared.ports.store import Delete, Operation, Page, Properties, Row, Store, Table, Value
+from shared.ports.store import Delete, Operation, Page, Properties, Replace, Row, Store, Table, Value
 from shared.records.rows import document, pieces
 
 
@@ -60,8 +60,11 @@ class Versioned:
 
     def _read(self, table: Table, row: Row) -> Row:
         values = dict(row.values)
+        said = values.pop(versions.ROW_PROPERTY, None)
+        if said.__class__ is int and said == versions.CURRENT:
+            return Row(row.partition, row.key, row.etag, values)
         try:
-            version = versions.version_of(values.pop(versions.ROW_PROPERTY, None), f"the row {table}/{row.key}")
+            version = versions.version_of(said, f"the row {table}/{row.key}")
         except versions.NewerSchema as newer:
             # Another host reads it: during a rolling deployment the event comes back until one of those gets it.
             raise TransientError(str(newer), Reason.NOT_YET) from None
@@ -81,7 +84,10 @@ def bare(store: Store) -> Store:
 def _stamped(operation: Operation) -> Operation:
     if isinstance(operation, Delete):
         return operation
-    return replace(operation, values={**operation.values, versions.ROW_PROPERTY: versions.CURRENT})
+    values = {**operation.values, versions.ROW_PROPERTY: versions.CURRENT}
+    if isinstance(operation, Replace):
+        return Replace(operation.key, values, operation.etag)
+    return type(operation)(operation.key, values)
 
 
 def _opened(values: Properties) -> versions.Content:

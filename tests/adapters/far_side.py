@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -113,8 +115,19 @@ def far_side() -> Iterator[FarSide]:
         yield side
 
 
+@cache
 def closed_port() -> int:
-    """A loopback port nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """A loopback port nobody listens on; it stays bound, so that nobody else can begin to."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    port = int(taken.getsockname()[1])
+    taken.detach()  # the process keeps it to its end
+    return port
+
+
+def until(true: Callable[[], object], within_s: float = 20.0) -> None:
+    """Wait for something that happens on another thread."""
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, f"not within {within_s:g} s"
+        time.sleep(0.005)  # nothing to be told by

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from shared.model.errors import ArgusError, PermanentError, Reason, TransientError
-from tests.adapters.far_side import Asked, FarSide, Said, closed_port
+from tests.adapters.far_side import Asked, FarSide, Said, closed_port, until
 
 SECRET = "s3cr3t-Zm9v"
+HASTY_S = 0.5  # for a far side that hangs on purpose; an answer that comes may take as long as the product lets it
 Effect = Callable[[str], object]
 
 
@@ -97,16 +99,23 @@ def _answer_with(
     return failed
 
 
-def check_broken(effect: Effect, side: FarSide, caplog: pytest.LogCaptureFixture, *, reading: bool = False) -> None:
-    """A connection that breaks, hangs or never comes about."""
+def check_broken(
+    effect: Callable[..., object], side: FarSide, caplog: pytest.LogCaptureFixture, *, reading: bool = False
+) -> None:
+    """A connection that breaks, hangs or never comes about.
+
+    Args:
+        effect: takes, beside the address, settings that the adapter is built with.
+    """
     caplog.set_level(logging.DEBUG)
-    for said in (Said(drop=True), Said(hang=True)):
+    for said, changed in ((Said(drop=True), {}), (Said(hang=True), {"timeout_s": HASTY_S})):
         side.answer = lambda asked, said=said: said  # type: ignore[misc]
         side.asked.clear()
-        failure = failure_of(effect, side.url)
+        failure = failure_of(partial(effect, **changed), side.url)
         assert isinstance(failure, TransientError)
         assert failure.sent is (False if reading else None), "it arrived; nobody knows what came of it"
         assert failure.reason is (Reason.TIMEOUT if said.hang else Reason.UNAVAILABLE)
+        until(lambda: side.asked)  # who gives up soon may be ahead of the far side
         assert len(side.asked) == 1
         assert_quiet(failure, caplog)
     failure = failure_of(effect, f"http://127.0.0.1:{closed_port()}")

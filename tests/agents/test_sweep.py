@@ -248,6 +248,7 @@ def test_C2_a_closing_of_a_closed_incident_is_finished(opened: World) -> None:
 
 
 def test_C2_a_closer_that_died_between_claim_and_commit_keeps_a_marker(opened: World) -> None:
+    opened.send_everything()
     opened.pass_time(timedelta(minutes=3))
     opened.inner.write(Table.PENDING, incidents.shard(opened.ids()[0]), Delete(opened.ids()[0], None))
     opened.resolves()

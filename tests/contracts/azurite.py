@@ -1,7 +1,8 @@
 """Hold the Table Storage adapter to the store's contract on Azurite: ``python -m tests.contracts.azurite``.
 
-In: Node and npm. Out: the contract suite's progress, one line that says how it went, and the exit code: 0 when every
-test passed. Azurite is installed into .argus/azurite, runs on a free port of loopback in memory, and is stopped.
+In: Node and npm. Out: the contract suite's progress, for both clients of the adapter, one line that says how it went,
+and the exit code: 0 when every test passed. Azurite is installed into .argus/azurite, runs on a free port of loopback
+in memory, and is stopped.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main() -> int:
     finally:
         azurite.stop_node(node)
     result = "PASSED" if code == 0 else "FAILED"
-    print(f"azure-data-tables on Azurite {azurite.VERSION}: {result}, {counts}, {time.monotonic() - began:.0f} s")
+    print(f"both clients on Azurite {azurite.VERSION}: {result}, {counts}, {time.monotonic() - began:.0f} s")
     return 0 if code == 0 else 1
 
 

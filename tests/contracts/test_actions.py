@@ -18,7 +18,7 @@ from shared.model.action import ActionRequest
 from shared.model.errors import PermanentError, TransientError
 from shared.ports.action import Action, Settled
 from tests.adapters.far_side import Asked, FarSide, Said, far_side
-from tests.adapters.refusals import SECRET, assert_quiet, check_broken, check_statuses, failure_of
+from tests.adapters.refusals import HASTY_S, SECRET, assert_quiet, check_broken, check_statuses, failure_of
 
 REQUEST = ActionRequest("event-1", "rollback", "shop", {"to": "2.4.0"}, "INC-1")
 
@@ -30,7 +30,6 @@ SECTIONS: dict[str, Callable[[str], dict[str, Any]]] = {
         "secret": SECRET,
         "allowed_targets": ["shop"],
         "parameters": {"to": r"[0-9]+\.[0-9]+\.[0-9]+"},
-        "timeout_s": 0.3,
     },
     "noop": lambda url: {},
 }
@@ -82,7 +81,7 @@ def test_every_status_is_judged_and_nothing_is_retried(side: FarSide, caplog: py
 
 
 def test_a_broken_connection_is_told_from_one_that_never_was(side: FarSide, caplog: pytest.LogCaptureFixture) -> None:
-    check_broken(lambda url: build("deploy_hook", url).run(REQUEST), side, caplog)
+    check_broken(lambda url, **more: build("deploy_hook", url, **more).run(REQUEST), side, caplog)
 
 
 def test_any_success_is_done_whatever_the_body(side: FarSide) -> None:
@@ -139,7 +138,8 @@ def test_settling_that_cannot_be_done_now_keeps_the_attempt_unclear(
 ) -> None:
     for said in (Said(429), Said(500), Said(503), Said(drop=True), Said(hang=True)):
         side.answer = lambda asked, said=said: said  # type: ignore[misc]
-        failure = failure_of(lambda url: build("deploy_hook", url).settle(REQUEST), side.url)
+        action = build("deploy_hook", side.url, **({"timeout_s": HASTY_S} if said.hang else {}))
+        failure = failure_of(lambda url: action.settle(REQUEST), side.url)  # noqa: B023
         assert isinstance(failure, TransientError)
         assert failure.sent is None, "a certain 'not sent' would let it run twice"
         assert_quiet(failure, caplog)

@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from shared.adapters.evidence import EVIDENCE
+from shared.adapters.evidence import investigator as investigating
 from shared.adapters.evidence.content import identify
 from shared.adapters.evidence.investigator import PooledInvestigator
 from shared.adapters.registry import Surroundings
 from shared.model.diagnosis import Evidence, EvidenceKind, EvidenceStatus
 from shared.model.errors import PermanentError, TransientError
 from shared.ports.evidence import EvidenceSource, Question
+from tests.adapters.evidence.lateness import Patience
 from tests.adapters.far_side import FarSide, Said, closed_port, far_side
-from tests.adapters.refusals import SECRET
+from tests.adapters.refusals import HASTY_S, SECRET
 
 ONSET = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 QUESTION = Question("shop", ONSET - timedelta(seconds=60), ONSET, ONSET + timedelta(seconds=60))
@@ -52,7 +54,7 @@ GARBAGE = (
 
 def build(name: str, where: str, **changed: Any) -> EvidenceSource:
     adapter = EVIDENCE[name]
-    section = {**SECTIONS[name], "token": SECRET, "timeout_s": 0.3, **changed}
+    section = {**SECTIONS[name], "token": SECRET, **changed}
     section["url"] = section["url"].replace("{where}", where)
     return adapter.build(name, adapter.config.model_validate(section), Surroundings(root=Path()))
 
@@ -103,7 +105,8 @@ def test_garbage_becomes_evidence(name: str, side: FarSide, body: bytes) -> None
 def test_a_broken_connection_becomes_evidence(name: str, side: FarSide) -> None:
     for said in (Said(drop=True), Said(hang=True)):
         side.answer = lambda asked, said=said: said  # type: ignore[misc]
-        found = build(name, side.url).gather(QUESTION)
+        hasty = {"timeout_s": HASTY_S} if said.hang else {}
+        found = build(name, side.url, **hasty).gather(QUESTION)
         assert [evidence.status for evidence in found] == [EvidenceStatus.ERROR]
         assert_well_formed(found)
     (evidence,) = build(name, f"http://127.0.0.1:{closed_port()}").gather(QUESTION)
@@ -153,7 +156,12 @@ def over() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_all_sources_answer_in_the_order_of_their_configuration(over: threading.Event) -> None:
+def test_all_sources_answer_in_the_order_of_their_configuration(
+    over: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No fake of the sources ends a time-out at the moment when all but one have answered.
+    patience = Patience(late=1)
+    monkeypatch.setattr(investigating, "wait_for", patience)
     broken = ValueError("a bug")
     sources = {
         "a": Fixed((metric("one"), metric("two"))),
@@ -170,6 +178,7 @@ def test_all_sources_answer_in_the_order_of_their_configuration(over: threading.
     assert [evidence.status.value for evidence in found] == ["ok", "ok", "error", "error", "error", "error", "ok"]
     assert [evidence.source for evidence in found[2:6]] == ["late", "busy", "gone", "broken"]
     assert "0.3 s" in found[2].summary
+    assert 0 < patience.waited_s[0] <= 0.3
     assert found[3].summary == "cannot be reached"
     assert found[2].kind is EvidenceKind.METRIC
 
@@ -177,7 +186,7 @@ def test_all_sources_answer_in_the_order_of_their_configuration(over: threading.
 def test_only_the_sources_of_the_service_are_asked() -> None:
     mine, other, everybodys = (Fixed((metric(title),)) for title in ("mine", "other", "everybodys"))
     sources = {"mine": (mine, {"shop"}), "other": (other, {"bank"}), "all": (everybodys, None)}
-    found = PooledInvestigator(sources, 5, 2).gather(QUESTION)
+    found = PooledInvestigator(sources, 20, 2).gather(QUESTION)
     assert [evidence.title for evidence in found] == ["mine", "everybodys"]
     assert other.asked == 0
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.stores import STORES
 from shared.ports.store import Conflict, ConflictKind, Delete, Insert, Operation, Table, Upsert
 from tests.adapters.stores import places
 from tests.contracts.test_store import add_one
@@ -25,7 +24,7 @@ ADDS = 50 if places.REAL_TABLES else 8
 WAIT_S = 120
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted(places.VARIANTS))
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with places.place(request.param, tmp_path) as settings:
         yield request.param, settings

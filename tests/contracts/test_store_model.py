@@ -100,9 +100,19 @@ def test_tables_behaves_like_a_dictionary(
     holds("tables", tmp_path_factory.mktemp("model"), steps)
 
 
+@settings(max_examples=60 if places.REAL_TABLES else 10, deadline=None)
+@given(steps=st.lists(_OPERATIONS, min_size=1, max_size=8))
+def test_tables_sdk_behaves_like_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[list[Operation]]
+) -> None:
+    holds("tables-sdk", tmp_path_factory.mktemp("model"), steps)
+
+
 def test_every_registered_store_is_held_to_the_model() -> None:
-    tested = {name.split("_")[1] for name in globals() if name.endswith("_behaves_like_a_dictionary")}
-    assert tested == set(STORES)
+    end = "_behaves_like_a_dictionary"
+    tested = {name.removeprefix("test_").removesuffix(end) for name in globals() if name.endswith(end)}
+    assert tested == {name.replace("-", "_") for name in places.VARIANTS}
+    assert set(STORES) == set(places.KNOWN)
 
 
 def with_etag(rows: Store, operation: Operation) -> Operation:

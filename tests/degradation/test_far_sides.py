@@ -221,6 +221,7 @@ def test_a_call_that_is_refused_calls_nobody(store: SqliteStore) -> None:
 
 
 def test_what_was_given_up_and_is_replayed_is_missing_no_longer(world: Unplugged) -> None:
+    world.send_everything()
     world.desk.failures = [PermanentError("the table is locked", Reason.REFUSED)]
     world.fires()
     world.settle()
@@ -253,6 +254,7 @@ def test_the_call_for_help_is_not_taken_for_what_the_hop_says_when_it_succeeds(s
 
 def test_what_was_done_meanwhile_is_not_said_to_be_missing(world: Unplugged) -> None:
     """Another host has just done it, when this one comes to say that it failed."""
+    world.send_everything()
     world.fires()
     world.settle()
     [asked] = world.sent(TicketRequested)

@@ -18,7 +18,7 @@ from shared.wiring import ROOT
 from tests.degradation.outage import HOUR, SlowStore, Unplugged, assert_nothing_lost_or_doubled, cards
 from tests.pipeline.broker import Broker
 from tests.pipeline.faults import FragileStore
-from tests.pipeline.world import Instance
+from tests.pipeline.waits import Instance
 
 
 def finish(world: Unplugged, usual: tuple[str, ...]) -> None:

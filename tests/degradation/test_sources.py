@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from shared import dispatch
+from shared.adapters.evidence import investigator as investigating
 from shared.adapters.evidence.investigator import PooledInvestigator
 from shared.adapters.registry import Surroundings
 from shared.adapters.sources import SOURCES
@@ -21,6 +22,7 @@ from shared.model.missing import PartKind
 from shared.ports.evidence import EvidenceSource, Question
 from shared.records import index, payloads, quarantine
 from shared.wiring import ROOT
+from tests.adapters.evidence.lateness import Patience
 from tests.agents import cases
 from tests.degradation.outage import HOUR, Unplugged, assert_nothing_lost_or_doubled
 
@@ -29,6 +31,7 @@ EVERY_SOURCE = frozenset(item.source for item in cases.bad_release())
 
 def test_no_metrics_source_for_an_hour(world: Unplugged) -> None:
     """Nothing can be said about the cause; as soon as the sources are back it is found, and people are asked."""
+    world.send_everything()
     world.sources.away = set(EVERY_SOURCE)
     world.fires()
     world.run_until(lambda: bool(world.ids()))
@@ -53,6 +56,7 @@ def test_no_metrics_source_for_an_hour(world: Unplugged) -> None:
 
 def test_a_source_that_comes_back_and_changes_nothing_starts_nothing(world: Unplugged) -> None:
     """The log is enough to name the release here; the diff that comes later agrees with it."""
+    world.send_everything()
     away = sorted(EVERY_SOURCE)[-1]
     world.sources.away = {away}
     world.fires()
@@ -110,7 +114,11 @@ def stuck() -> Iterator[Stuck]:
     source.gate.set()
 
 
-def test_an_evidence_source_that_is_slow_is_left_out_and_asked_again(world: Unplugged, stuck: Stuck) -> None:
+def test_an_evidence_source_that_is_slow_is_left_out_and_asked_again(
+    world: Unplugged, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = Patience(late=1)
+    monkeypatch.setattr(investigating, "wait_for", patience)  # who is late does not depend on the machine
     sources: dict[str, tuple[EvidenceSource, None]] = {"metrics": (stuck, None), "deploys": (Quick(), None)}
     investigator = PooledInvestigator(sources, timeout_s=0.05, parallel=8)
     world.engine = replace(world.engine, ports=replace(world.engine.ports, investigator=investigator))
@@ -121,6 +129,7 @@ def test_an_evidence_source_that_is_slow_is_left_out_and_asked_again(world: Unpl
     assert world.says()[0].startswith("metrics cannot be reached since")
     assert "did not answer within 0.05 s" in world.says()[0]
     stuck.gate.set()
+    patience.late = 0
     world.pass_time(timedelta(minutes=16))
     assert not world.missing()
     investigator.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from shared.model import codec
 from shared.model.audit import AuditEntry, TimelineEntry
 from shared.model.errors import PermanentError
-from shared.model.event import Event, Payload, SignalsReceived
+from shared.model.event import NAMESPACE, Event, Payload, SignalsReceived, derive_id
 from shared.model.incident import Incident
 from shared.model.pipeline import DESTINATION
 from shared.ports.anchor import Head
@@ -174,3 +175,14 @@ def test_a_time_keeps_its_moment_in_any_zone() -> None:
     at = datetime(2026, 11, 20, 12, 0, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     event = Event("e", "/x", "", at, SignalsReceived(()))
     assert codec.decode_event(codec.encode_event(event)).time == at
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(parts=st.lists(st.text(), max_size=4))
+def test_M2_ids_are_those_that_the_standard_library_derives(parts: list[str]) -> None:
+    name = "\x1f".join(parts).encode("utf-8", "replace").decode()
+    assert derive_id(*parts) == str(uuid.uuid5(NAMESPACE, name))
+
+
+def test_half_a_character_stops_no_id() -> None:
+    assert derive_id("\ud800") == str(uuid.uuid5(NAMESPACE, "?"))

@@ -15,7 +15,7 @@ from shared.model import codec, versions
 from shared.model.approval import ApprovalRequest, Decision, Vote
 from shared.model.audit import AuditEntry, TimelineEntry
 from shared.model.errors import PermanentError, Reason, TransientError
-from shared.model.event import Payload
+from shared.model.event import GroupsOpened, Payload
 from shared.model.incident import Incident
 from shared.model.lifecycle import State
 from shared.model.pipeline import Queue
@@ -107,12 +107,16 @@ def test_every_kind_of_row_of_an_earlier_version_is_read(store: SqliteStore, tmp
     assert read == set(READERS)
 
 
+NEWER = {"1": {GroupsOpened.TYPE}}  # what a version did not say yet
+
+
 @pytest.mark.parametrize("version", EARLIER)
 def test_m1_every_message_of_an_earlier_version_is_read(version: str) -> None:
     bodies = {line["name"]: line["body"].encode() for line in kept(version, "messages")}
     assert codec.reference_of(bodies.pop("reference")) == "20261120-01/event-1"
-    assert {codec.decode_event(body).type for body in bodies.values()} == {kind.TYPE for kind in get_args(Payload)}
-    assert set(bodies) == {kind.TYPE for kind in get_args(Payload)}
+    known = {kind.TYPE for kind in get_args(Payload)} - NEWER[version]
+    assert {codec.decode_event(body).type for body in bodies.values()} == known
+    assert set(bodies) == known
     for body in bodies.values():
         assert json.loads(codec.encode_event(codec.decode_event(body)))["schemaversion"] == versions.CURRENT
 

@@ -21,6 +21,7 @@ from shared.adapters.stores.sqlite import SqliteStore
 from shared.agents.sentinel import collector
 from shared.agents.sentinel.alert_router import FoldMemory
 from shared.agents.sentinel.alerts import alert_of
+from shared.dispatch.process import WRITE_COUNTS_S
 from shared.model import codec
 from shared.model.errors import Reason, TransientError
 from shared.model.event import (
@@ -43,7 +44,6 @@ from shared.model.signal import Status
 from shared.ports import Ports
 from shared.ports.bus import Message
 from shared.records import counters, groups, incidents, index, journal, letters
-from shared.wiring import WRITE_COUNTS_S
 from tests import fakes
 from tests.pipeline.broker import DEDUP_WINDOW, Entry
 from tests.pipeline.world import GROUP, START, World

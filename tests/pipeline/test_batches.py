@@ -15,7 +15,15 @@ from shared import dispatch
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.model import codec
 from shared.model.errors import TransientError
-from shared.model.event import ClosingRequested, Event, GroupChanged, GroupChangeKind, SignalsReceived, TicketRequested
+from shared.model.event import (
+    ClosingRequested,
+    Event,
+    GroupChanged,
+    GroupChangeKind,
+    GroupsOpened,
+    SignalsReceived,
+    TicketRequested,
+)
 from shared.model.incident import Incident
 from shared.model.pipeline import Queue
 from shared.model.signal import Severity, Signal, Status
@@ -109,9 +117,54 @@ class TestSignals:
         world.bus.send = send  # type: ignore[method-assign]
         dispatch.signals(world.engine, [told(world, *many(world, 3), *many(world, 3, "billing"))])
         assert sends == [4]
-        assert [e.data.kind for e in changes(world) if isinstance(e.data, GroupChanged)] == ["open", "join"] * 2
+        assert [e.data.kind for e in changes(world) if isinstance(e.data, GroupChanged)] == [
+            "open",
+            "open",
+            "join",
+            "join",
+        ]
+
+    def test_S3_creations_of_a_storm_travel_together_and_each_is_worked_off_as_its_own_event(
+        self, world: World
+    ) -> None:
+        services = [f"service-{number:02}" for number in range(30)]
+        told_once = told(world, *(one for service in services for one in many(world, 2, service)))
+        dispatch.signals(world.engine, [told_once])
+        bundles = [e.data for e in world.sent(GroupsOpened) if isinstance(e.data, GroupsOpened)]
+        assert [len(bundle.creations) for bundle in bundles] == [16, 14]
+        assert [e.data.kind for e in changes(world) if isinstance(e.data, GroupChanged)] == ["join"] * 5
+        world.settle()
+        found = sorted(every(world), key=lambda incident: incident.service)
+        assert [incident.service for incident in found] == services
+        creations = [codec.decode_event(text.encode()) for bundle in bundles for text in bundle.creations]
+        for creation in creations:  # the very events that the claims hold
+            assert world.inner.get(Table.INCIDENTS, creation.subject, incidents.INBOX + creation.id)
+        dispatch.signals(world.engine, [told_once])
+        dispatch.hop_many(world.engine, Queue.INCIDENTS, [codec.encode_event(creation) for creation in creations])
+        world.settle()
+        world.pass_time(timedelta(minutes=1))
+        assert {incident.alert_count for incident in every(world)} == {2}
+        assert len(every(world)) == 30
+        assert not world.audit_problem()
+
+    def test_joins_wait_for_ten_seconds_in_a_storm_but_for_those_that_end_something(self, world: World) -> None:
+        services = [f"service-{number:02}" for number in range(30)]
+        dispatch.signals(world.engine, [told(world, *(many(world, 1, service)[0] for service in services))])
+        world.settle()
+        worse = [replace(many(world, 2, service)[1], severity=Severity.SEV0) for service in services]
+        dispatch.signals(world.engine, [told(world, *worse)])
+        due = [event.not_before for event in changes(world) if isinstance(event.data, GroupChanged)]
+        waits = {at - world.now for at in due if at is not None}
+        assert len(due) == 5 == len(waits), "each group has its own part of the ten seconds"
+        assert all(timedelta(0) < wait <= timedelta(seconds=10) for wait in waits)
+        over = replace(many(world, 1, "service-07")[0], status=Status.RESOLVED, id="over", at=world.now)
+        dispatch.signals(world.engine, [told(world, over)])
+        assert changes(world)[-1].not_before is None
+        world.pass_time(timedelta(seconds=12))
+        assert {(incident.alert_count, incident.severity) for incident in every(world)} == {(2, Severity.SEV0)}
 
     def test_mere_joins_are_heard_together_and_what_matters_at_once(self, world: World) -> None:
+        world.send_everything()
         dispatch.signals(world.engine, [told(world, *many(world, 2))])
         assert [event.not_before for event in changes(world)] == [None, None], "the beginning is heard at once"
         world.settle()
@@ -182,7 +235,7 @@ class TestSignals:
         for number in range(1, 13):
             store = SqliteStore(tmp_path / f"{number}.db")
             points = Points(**{when: ()})  # type: ignore[arg-type]
-            world = World(store, points=points)
+            world = World(store, points=points, at_once=0)
             dispatch.signals(world.engine, [told(world, *many(world, 2))])
             world.settle()
             gone = points.count + number
@@ -233,6 +286,7 @@ class TestJoins:
     def test_S3_a_creation_and_its_joins_are_one_commit_in_whatever_order(self, world: World) -> None:
         bodies = self.joins(world, 4, 3)
         calls = counted(world)
+        world.send_everything()
         dispatch.hop_many(world.engine, Queue.INCIDENTS, bodies[::-1])
         assert calls["write incidents"] == 1
         assert world.incident().alert_count == 7

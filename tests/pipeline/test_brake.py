@@ -122,6 +122,7 @@ def test_B1_B2_after_a_storm_everything_was_done_once(storm: StormWorld) -> None
 
 
 def test_B1_a_hold_is_a_row_and_costs_no_message(storm: StormWorld) -> None:
+    storm.send_everything()
     storm.breaks(9)
     storm.run_until(lambda: len(storm.cards(NoticeKind.OPENED)) == 9)
     assert len(storm.sent(TicketRequested)) == 3 + brake.seen(storm.inner).brake.let_go

@@ -95,18 +95,19 @@ def assert_whole(world: World) -> None:
     assert done <= {entry.event_id for entry in world.timeline()}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="module", params=[4, 0], ids=["at-once", "through-queues"])
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Both ways an event may go (rule H7): in the invocation that asked for it, or through its queue."""
     store = SqliteStore(tmp_path_factory.mktemp("calm") / "store.db")
-    world = World(store)
+    world = World(store, at_once=request.param)
     play(world)
     yield world
     store.close()
 
 
-def run(folder: Path, points: Points) -> World:
+def run(folder: Path, points: Points, at_once: int) -> World:
     store = SqliteStore(folder / f"{sorted(points.before)}{sorted(points.after)}.db")
-    world = World(store, points=points)
+    world = World(store, points=points, at_once=at_once)
     play(world)
     store.close()
     return world
@@ -136,7 +137,7 @@ def test_H2_H5_H7_D4_a_crash_at_any_point_changes_nothing_in_the_end(
     undisturbed: World, tmp_path: Path, part: int
 ) -> None:
     for number in points_of(undisturbed, skip=REPEATED)[part::6]:
-        world = run(tmp_path, Points(before={number}))
+        world = run(tmp_path, Points(before={number}), undisturbed.at_once)
         assert world.crashes, number
         assert end_of(world) == end_of(undisturbed), (number, undisturbed.points.trace[number - 1])
         assert_whole(world)
@@ -145,7 +146,7 @@ def test_H2_H5_H7_D4_a_crash_at_any_point_changes_nothing_in_the_end(
 def test_H2_D4_a_crash_right_after_an_effect_changes_nothing(undisturbed: World, tmp_path: Path) -> None:
     effects = ("post", "open", "note", "ticket", "publish", "run", "start", "wake")
     for number in points_of(undisturbed, only=effects):
-        world = run(tmp_path, Points(after={number}))
+        world = run(tmp_path, Points(after={number}), undisturbed.at_once)
         assert world.crashes, number
         assert end_of(world) == end_of(undisturbed), (number, undisturbed.points.trace[number - 1])
         assert_whole(world)
@@ -164,7 +165,7 @@ def test_any_order_doubled_deliveries_crashes_and_lost_answers_end_the_same(
     chosen = random.Random(seed)
     points = chosen.sample(range(1, undisturbed.points.count + 40), 4)
     store = SqliteStore(tmp_path / "store.db")
-    world = World(store, points=Points(before=set(points)), seed=seed)
+    world = World(store, points=Points(before=set(points)), seed=seed, at_once=undisturbed.at_once)
     world.waits.lossy = chosen.random() < 0.3
     for side in (world.chat, world.desk, world.wiki, world.workload):
         side.failures = troubles(chosen)

@@ -12,7 +12,9 @@ from shared.model.approval import Choice, Verdict
 from shared.model.event import ActionApproved, ApprovalDecided, ApprovalRequested, VoteCast
 from shared.model.lifecycle import State
 from shared.model.recommendation import Parameter
+from shared.ports.store import Replace, Table
 from shared.records import approvals, incidents
+from shared.records.rows import pack
 from tests.agents.remediator.test_solicitor import POLL, plan, request, vote
 from tests.pipeline.world import World
 
@@ -28,13 +30,67 @@ def test_D2_a_lost_vote_event_costs_only_the_poll(opened: World) -> None:
     assert opened.workload.version == "2.4.0"
 
 
-def test_D2_a_lost_wake_up_costs_only_the_poll(opened: World) -> None:
+def test_D2_a_lost_wake_up_costs_nothing_and_the_wait_ends_by_its_own_timer(opened: World) -> None:
     opened.waits.lossy = True
     opened.vote()
     opened.settle()
-    assert not opened.workload.runs
-    opened.pass_time(timedelta(seconds=62))
     assert opened.workload.version == "2.4.0"
+    [wait] = opened.waits.instances.values()
+    assert wait.step is not None
+    opened.pass_time(timedelta(seconds=62))
+    assert wait.step is None
+    assert len(opened.workload.runs) == 1
+    assert sum(line.startswith("approved: ") for line in opened.story()) == 1
+
+
+def test_D2_the_wait_sleeps_first_and_looks_no_more_once_a_vote_decided(opened: World) -> None:
+    """Its hop has written the question itself, and that of the vote has written the end of it."""
+    [wait] = opened.waits.instances.values()
+    opened.vote()
+    opened.settle()
+    assert (wait.looks, wait.step) == (0, None)
+    assert opened.story().count("olga voted to approve") == 1
+
+
+def test_D3_the_end_of_the_wait_is_in_the_commit_of_the_vote_that_decides_it(opened: World) -> None:
+    opened.vote()
+    entry = opened.bus.take()
+    assert entry is not None
+    opened.invoke(entry)
+    decided = approvals.decided_id(opened.request().id, opened.ids()[0])
+    assert f"{incidents.INBOX}{decided}" in opened.rows(incidents.INBOX)
+    assert not opened.sent(ApprovalDecided)
+    vote_line, end_line = opened.timeline()[-2:]
+    assert (vote_line.what, end_line.event_id) == ("olga voted to approve", decided)
+    assert end_line.what.startswith("approved: ")
+
+
+def test_D1_D3_a_vote_after_the_wait_has_ended_by_itself_changes_nothing(opened: World) -> None:
+    """The wait saw the vote on its own; the message that tells of it comes afterwards."""
+    opened.vote(told=False)
+    opened.pass_time(timedelta(seconds=62))
+    cast = VoteCast(opened.request().id, approvals.votes_of(opened.inner, opened.request().id)[0])
+    opened.say(cast, opened.ids()[0])
+    opened.settle()
+    assert len(opened.workload.runs) == 1
+    assert sum(line.startswith("approved: ") for line in opened.story()) == 1
+    assert not opened.sent(ApprovalDecided)
+
+
+def test_D1_a_vote_that_does_not_decide_leaves_it_to_the_wait(opened: World) -> None:
+    two = replace(opened.request(), needed=2)
+    row = opened.inner.get(Table.APPROVALS, two.id, approvals.REQUEST)
+    assert row is not None
+    opened.inner.write(Table.APPROVALS, two.id, Replace(approvals.REQUEST, pack(two), row.etag))
+    opened.vote()
+    opened.settle()
+    assert approvals.decision_of(opened.inner, two.id) is None
+    [wait] = opened.waits.instances.values()
+    assert (wait.looks, wait.step is None) == (0, False)
+    opened.vote("sam")
+    opened.settle()
+    assert opened.workload.version == "2.4.0"
+    assert len(opened.workload.runs) == 1
 
 
 def test_D2_waking_a_finished_or_missing_wait_is_no_error(opened: World) -> None:

@@ -254,6 +254,7 @@ def test_S1_each_signal_of_a_batch_fails_alone(world: World) -> None:
 
 
 def test_S1_a_transient_signal_is_scheduled_again_by_itself(world: World) -> None:
+    world.send_everything()
     first, second = world.signal("First"), world.signal("Second", service="billing")
     body = codec.encode_event(Event("b1", "/x", "", world.now, SignalsReceived((first, second))))
     put = world.bus.send

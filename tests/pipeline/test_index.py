@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from benchmarks.load.counting import CountingStore
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.model.incident import Incident
 from shared.model.lifecycle import State
 from shared.ports.store import Operation, Store, Table
 from shared.records import index
 from tests.agents.cases import incident
-from tests.pipeline.counting import CountingStore
 from tests.pipeline.world import World
 
 

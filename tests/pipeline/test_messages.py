@@ -47,6 +47,7 @@ def test_M1_an_event_is_a_cloudevents_envelope(opened: World) -> None:
 
 def test_M1_the_trace_of_the_cause_goes_on(world: World) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    world.send_everything()
     world.fires()
     world.settle()
     world.say(InvestigationRequested("olga"), world.ids()[0], traceparent=trace)
@@ -207,9 +208,12 @@ def test_M1_an_event_on_the_wrong_queue_goes_to_quarantine(opened: World) -> Non
     assert len(opened.bus.quarantined) == 1
 
 
-def test_M2_a_creation_is_caused_by_group_and_generation(opened: World) -> None:
-    [creation] = opened.sent(GroupChanged)
-    assert creation.subject == opened.ids()[0]
+def test_M2_a_creation_is_caused_by_group_and_generation(world: World) -> None:
+    world.send_everything()
+    world.fires()
+    world.settle()
+    [creation] = world.sent(GroupChanged)
+    assert creation.subject == world.ids()[0]
     assert isinstance(creation.data, GroupChanged)
     key, generation = creation.data.group_key, str(creation.data.generation)
     assert creation.id == derive_id("group", key, generation, GroupChanged.TYPE, creation.subject, "0")

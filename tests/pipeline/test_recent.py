@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.load.counting import CountingStore
 from shared import dispatch
 from shared.dispatch.recent import FRESH, Recent
 from shared.model import codec
@@ -35,7 +36,6 @@ from shared.ports.store import Delete, Replace, Table
 from shared.records import evidence, groups, incidents, intents
 from tests.agents.cases import evidence as found
 from tests.agents.cases import incident
-from tests.pipeline.counting import CountingStore
 from tests.pipeline.test_hop import with_worker
 from tests.pipeline.world import GROUP, START, World
 
@@ -102,6 +102,7 @@ def test_H1_memory_is_bounded() -> None:
 
 def card_of(world: World) -> Event:
     """The card of the first incident's opening, taken off its queue."""
+    world.send_everything()
     world.bus.kept = {Queue.NOTIFICATIONS}
     world.fires()
     world.run_until(lambda: bool(world.sent(NotificationRequested)))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -16,9 +16,9 @@ from typing import Any
 from shared import dispatch
 from shared.adapters.knowledge.library import FolderLibrary
 from shared.agents import sweep
-from shared.agents.remediator import solicitor
 from shared.agents.sentinel.alert_router import FoldMemory
 from shared.config.schema import Settings
+from shared.dispatch.at_once import AtOnce
 from shared.dispatch.brake_state import BrakeState
 from shared.dispatch.recent import Recent
 from shared.model import codec
@@ -33,7 +33,6 @@ from shared.model.signal import Severity, Signal, SignalKind, Status
 from shared.ports.anchor import Head
 from shared.ports.bus import Message
 from shared.ports.store import Store, Table
-from shared.ports.waits import Enact, Look, Looked, Sleep, Step
 from shared.records import approvals, audit_chain, incidents
 from shared.records.index import Shown
 from shared.wiring import ROOT, WORKERS
@@ -42,6 +41,7 @@ from tests.agents import cases
 from tests.pipeline.broker import Broker, Entry
 from tests.pipeline.far_sides import Chat, Desk, Wiki, Workload
 from tests.pipeline.faults import Crash, FragileStore, Points
+from tests.pipeline.waits import Waits
 
 START = cases.T0
 SWEEP_EVERY = timedelta(minutes=1)
@@ -71,80 +71,15 @@ def settings(**sections: Any) -> Settings:
     return fakes.settings(**{**defaults, **sections})
 
 
-@dataclass(eq=False)
-class Instance:
-    """One durable wait; it outlives every process."""
+class Unkept(AtOnce):
+    """Leaves to the bus what a test wants to see there."""
 
-    steps: Generator[Step, Looked | None, None]
-    step: Step | None
-    due: datetime
-    woken: bool = False
-    looks: int = 0
-    incident_id: str = ""
+    def __init__(self, bus: Broker, most: int) -> None:
+        super().__init__(most)
+        self._bus = bus
 
-
-class Waits:
-    """Durable waits with a virtual clock.
-
-    Attributes:
-        lossy: wake-ups are lost on their way.
-    """
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.instances: dict[str, Instance] = {}
-        self.lossy = False
-        self.down = False
-
-    def start(self, approval_id: str) -> None:
-        if self.down:
-            raise TransientError("durable is down")
-        with self._world.points.step("start wait"):
-            known = self.instances.get(approval_id)
-            if known is None or known.step is None:
-                steps = solicitor.wait()
-                self.instances[approval_id] = Instance(steps, next(steps), self._world.now)
-
-    def wake(self, approval_id: str) -> None:
-        with self._world.points.step("wake wait"):
-            instance = self.instances.get(approval_id)
-            if instance is not None and instance.step is not None and not self.lossy:
-                instance.woken = True
-
-    def cancel(self, approval_id: str, reason: str) -> None:
-        self.instances.pop(approval_id, None)
-
-    def due(self) -> Iterator[tuple[str, Instance]]:
-        """Instances that have something to do now."""
-        for name, instance in list(self.instances.items()):
-            if instance.step is not None and (instance.woken or instance.due <= self._world.now):
-                yield name, instance
-
-    def drive(self, name: str, instance: Instance) -> None:
-        """Do one step of an instance; a crash in an activity repeats that activity."""
-        world, answer = self._world, None
-        match instance.step:
-            case Look():
-                poll = timedelta(seconds=world.settings.approvals.poll_s)
-                answer = solicitor.look(world.store, name, poll, world.now)
-                instance.looks += 1
-                instance.incident_id = answer.incident_id
-            case Enact():
-                event = solicitor.decided_event(name, instance.incident_id, world.now)
-                dispatch.hop(world.engine, Queue.DECISIONS, codec.encode_event(event))
-            case Sleep():
-                instance.woken = False
-        try:
-            instance.step = instance.steps.send(answer)
-        except StopIteration:
-            instance.step = None
-            return
-        instance.due = max(instance.step.until, world.now) if isinstance(instance.step, Sleep) else world.now
-
-    def next_at(self, awake: bool = False) -> datetime | None:
-        """When the next instance has something to do; ``awake`` leaves out those that sleep."""
-        steps = [i for i in self.instances.values() if i.step is not None]
-        return min((i.due for i in steps if not (awake and isinstance(i.step, Sleep))), default=None)
+    def rests(self, queue: Queue, now: datetime) -> bool:
+        return queue in self._bus.kept or super().rests(queue, now)
 
 
 class Anchor:
@@ -167,11 +102,13 @@ class World:
         store: a real one, empty.
         points: where the processes die.
         seed: reorders and doubles deliveries; ``None`` delivers in order, once.
+        at_once: as of `AtOnce`; with 0 every event goes through its queue.
     """
 
     def __init__(
-        self, store: Store, chosen: Settings | None = None, points: Points | None = None, seed: int | None = None
-    ) -> None:
+        self, store: Store, chosen: Settings | None = None, points: Points | None = None, seed: int | None = None,
+        at_once: int = 4,
+    ) -> None:  # fmt: skip
         self.points = points or Points()
         self.clock = [START]
         self.inner = store
@@ -183,6 +120,7 @@ class World:
         self.wiki, self.workload = Wiki(self.points), Workload(self.points)
         self.investigator = fakes.FakeInvestigator(evidence=cases.bad_release())
         self.settings = chosen or settings()
+        self.at_once = at_once
         self.crashes: list[str] = []
         self.swept = sweep.Swept()
         self._swept_at = START
@@ -202,7 +140,10 @@ class World:
             actions={"deploy_hook": self.workload},
         )
         jitter = random.Random(seed or 0).random
-        self.engine = dispatch.Engine(ports, WORKERS, self._tick, jitter, lambda: f"invocation-{next(invocations)}")
+        once = Unkept(self.bus, at_once)
+        self.engine = dispatch.Engine(
+            ports, WORKERS, self._tick, jitter, lambda: f"invocation-{next(invocations)}", at_once=once
+        )
 
     @property
     def now(self) -> datetime:
@@ -218,6 +159,10 @@ class World:
             update={name: getattr(fakes.settings(**{name: value}), name) for name, value in sections.items()}
         )
         self.engine = replace(self.engine, ports=replace(self.engine.ports, settings=self.settings))
+
+    def send_everything(self) -> None:
+        """Every event goes through its queue from here on, as it does in a storm."""
+        self.engine = replace(self.engine, at_once=AtOnce(0))
 
     # What comes from outside
 

@@ -22,7 +22,7 @@ def end_of(world: World, *, but: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     group = groups.state_of(world.inner, GROUP)
     picture = {
-        "incidents": sorted((_incident(incident) for incident in incidents_of(world)), key=repr),
+        "incidents": sorted((_incident(incident, world) for incident in incidents_of(world)), key=repr),
         "claim": group and str(group.state),
         "members": sorted(
             (m.fingerprint, str(m.status), m.starts_at, str(m.severity))
@@ -50,7 +50,8 @@ def incidents_of(world: World) -> list[Incident]:
     return [loaded.incident for loaded in found if loaded is not None]
 
 
-def _incident(incident: Incident) -> dict[str, Any]:
+def _incident(incident: Incident, world: World) -> dict[str, Any]:
+    opened = world.desk.tickets.get(incident.id)
     return {
         "state": str(incident.state),
         "severity": str(incident.severity),
@@ -58,7 +59,8 @@ def _incident(incident: Incident) -> dict[str, Any]:
         "alert_count": incident.alert_count,
         "acknowledged_by": incident.acknowledged_by,
         "assignee": incident.assignee,
-        "ticket": incident.ticket.number if incident.ticket else "",
+        # Which number it got depends on who came first at the desk; that it is this incident's own does not.
+        "ticket": "its own" if opened and opened == incident.ticket else incident.ticket,
         "causes": [h.cause for h in incident.diagnosis.hypotheses] if incident.diagnosis else [],
         # Those behind the best are ranked by the title too, and that is the first alert's.
         "offered": [offer.runbook for offer in incident.recommendation.options[:1]] if incident.recommendation else [],

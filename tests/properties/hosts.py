@@ -26,7 +26,7 @@ from shared.ports.bus import Message
 from shared.ports.store import Operation, Page, Row, Store, Table
 from tests.pipeline.broker import DEDUP_WINDOW, Entry
 from tests.pipeline.faults import Points
-from tests.pipeline.world import World
+from tests.pipeline.world import Unkept, World
 
 Meanwhile = Sequence[tuple[int, Callable[[], None]]]  # before which outside call, and what happens there
 Waiting = tuple[Queue, Message]
@@ -167,12 +167,13 @@ class Hosts(World):
         self.bus.shuffle, self.bus.doubled = chance, 0.2
         self.store.inner = Hooked(store, self._before)
         self.own = (what_a_process_has(), what_a_process_has())
+        self.places = (Unkept(self.bus, self.at_once), Unkept(self.bus, self.at_once))
         self.listener: Callable[[Call], None] = lambda call: None
         self.stash: dict[Queue, list[Message]] = {}
 
     def on(self, host: int) -> None:
         """The next invocation is this host's."""
-        self.engine = replace(self.engine, **self.own[host])
+        self.engine = replace(self.engine, **{**self.own[host], "at_once": self.places[host]})
 
     def _before(self, call: Call) -> None:
         self.listener(call)

@@ -303,6 +303,35 @@ class TestVotes:
 
         race(self.asked, self.looks, votes_and_looks, check)
 
+    def test_D3_the_hop_of_a_vote_meets_the_end_of_the_wait(self) -> None:
+        """Both see the same vote: there is one decision, carried on once, and one action."""
+
+        def prepare(world: Hosts) -> None:
+            opened(world)
+            world.bus.kept.add(Queue.DECISIONS)
+            world.vote()
+            request = world.request()
+            decided = solicitor.decided_event(request.id, request.incident_id, world.now)
+            letters.send(world.store, world.bus, decided)  # what the wait's last activity does, where its hop begins
+
+        def ends(world: Hosts) -> None:
+            self.looks(world)
+            delivery(Queue.DECISIONS, 1, B)(world)
+
+        def check(world: Hosts) -> None:
+            world.settle()
+            world.pass_time(timedelta(minutes=3))
+            (incident,) = incidents_of(world)
+            assert incident.approval is not None
+            assert incident.approval.verdict is Verdict.APPROVED
+            assert [result.state for result in incident.actions] == ["done"]
+            assert len(world.workload.runs) == 1
+            told = [line.what for line in world.timeline()]
+            assert sum(line.startswith("approved: ") for line in told) == 1
+            assert told.count("olga voted to approve") == 1
+
+        race(prepare, delivery(Queue.DECISIONS, 0, A), ends, check)
+
     def test_D3_a_decision_meets_the_end_of_its_incident(self) -> None:
         def prepare(world: Hosts) -> None:
             opened(world)

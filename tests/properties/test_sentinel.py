@@ -125,7 +125,7 @@ def test_evaluator_late_samples_never_turn_a_rule_back(schedule: Schedule) -> No
 
     def standing(given: Schedule) -> tuple[str, list[int]]:
         with hosts(ruled()) as world:
-            world.bus.kept.add(Queue.SIGNALS)
+            world.bus.kept |= {Queue.SIGNALS, Queue.INCIDENTS}  # an incident that ends meanwhile makes firings wait
             for step, value in enumerate((900, 100, 900, 100, 900)):
                 world.clock[0] = START + timedelta(seconds=10 * step)
                 world.measures("latency_ms", value)

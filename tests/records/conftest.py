@@ -14,7 +14,7 @@ from tests.records.stage import RULE
 
 @pytest.fixture
 def world(store: SqliteStore) -> World:
-    return World(store, settings(rules={"slow": RULE}))
+    return World(store, settings(rules={"slow": RULE}), at_once=0)
 
 
 @pytest.fixture

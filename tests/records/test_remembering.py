@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.load.counting import CountingStore
 from shared.adapters.stores.sqlite import SqliteStore
 from shared.ports.store import Conflict, Delete, Insert, Replace, Table, Upsert
 from shared.records.remembering import Remembering
-from tests.pipeline.counting import CountingStore
 
 T = Table.KNOWLEDGE
 
@@ -62,3 +62,35 @@ def test_rows_of_the_commit_to_come_are_answered(counting: CountingStore) -> Non
     assert found is not None
     assert found.values == {"t": "x"}
     assert counting.inner.get(T, "p", "text") is None
+
+
+def test_a_new_row_takes_its_place_among_what_was_read(counting: CountingStore) -> None:
+    store = Remembering(counting)
+    assert [row.key for row in store.query(T, "p").rows] == ["a"]
+    assert store.query(T, "p", "x", "z").rows == ()
+    store.write(T, "p", Insert("0", {"n": 0}))
+    store.write(T, "p", Insert("b", {"n": 2}))
+    assert [row.key for row in store.query(T, "p").rows] == ["0", "a", "b"]
+    assert store.query(T, "p", "x", "z").rows == ()
+    assert counting.calls["query knowledge"] == 2
+
+
+def test_a_whole_range_that_was_read_says_what_is_not_there(counting: CountingStore) -> None:
+    store = Remembering(counting)
+    store.query(T, "p", "a", "c")
+    assert store.get(T, "p", "b") is None
+    found = store.get(T, "p", "a")
+    assert found is not None
+    assert counting.calls == {"query knowledge": 1}
+    assert store.get(T, "p", "c") is None, "outside of the range nothing is known"
+    assert counting.calls["get knowledge"] == 1
+
+
+def test_a_range_that_was_cut_says_nothing_of_what_comes_after_the_cut(counting: CountingStore) -> None:
+    counting.inner.write(T, "p", Insert("b", {"n": 2}))
+    store = Remembering(counting)
+    assert store.query(T, "p", "a", "z", 1).next_key == "b"
+    found = store.get(T, "p", "b")
+    assert found is not None
+    store.write(T, "p", Insert("c", {"n": 3}))
+    assert [row.key for row in store.query(T, "p", "a", "z", 1).rows] == ["a"]

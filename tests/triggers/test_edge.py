@@ -179,26 +179,21 @@ class TestOutage:
         monkeypatch.setattr(coalescing, "MAX_WAITING", 5)
         edges = load(monkeypatch, Desk(store, bus).app, "edge")
 
-        async def storm() -> tuple[list[tuple[int, float]], float]:
-            async def one(number: int) -> tuple[int, float]:
-                began = time.monotonic()
+        async def storm() -> list[int]:
+            async def one(number: int) -> int:
                 body = json.dumps({"number": number}).encode()
-                answer = await ask(edges["receive_signals"], body=body, headers=KEY, source="alertmanager")
-                return answer.status, time.monotonic() - began
+                return (await ask(edges["receive_signals"], body=body, headers=KEY, source="alertmanager")).status
 
             senders = [asyncio.ensure_future(one(number)) for number in range(12)]
-            await asyncio.sleep(0)
-            began = time.monotonic()
             page = await ask(edges["portal"], "GET", headers=KEY, path="api/incidents")
-            took = time.monotonic() - began
             assert page.status == 200
-            return await asyncio.gather(*senders), took
+            assert sum(sender.done() for sender in senders) == 7  # 5 wait; who finds no room is told at once
+            return await asyncio.gather(*senders)
 
-        answers, page_s = asyncio.run(storm())
-        assert {status for status, _ in answers} == {503}
-        assert max(took for _, took in answers) < 5
-        assert sum(took < 2 for _, took in answers) == 7  # 5 wait; who finds no room is told at once
-        assert page_s < 2
+        assert coalescing.GIVE_UP_S + 1.5 < 5
+        began = time.monotonic()
+        assert asyncio.run(storm()) == [503] * 12
+        assert time.monotonic() - began < 30, "nobody waited for the bus, which hangs for a minute"
         assert bus.asked <= 2
 
     def test_a_signal_that_was_only_slow_is_kept_all_the_same(
@@ -232,17 +227,15 @@ class TestOutage:
     ) -> None:
         edges = load(monkeypatch, Desk(store, BlockedBus(gate=gate)).app, "edge")
 
-        async def meanwhile() -> float:
+        async def meanwhile() -> None:
             call = ask(edges["receive_signals"], body=FIRING, headers=KEY, source="alertmanager")
             hanging = asyncio.ensure_future(call)
-            began = time.monotonic()
             answer = await ask(edges["health"], "GET")
-            took = time.monotonic() - began
+            assert not hanging.done()
             gate.set()
             assert (answer.status, (await hanging).status) == (200, 202)
-            return took
 
-        assert asyncio.run(meanwhile()) < 1.5
+        asyncio.run(meanwhile())
 
 
 class TestPages:

@@ -11,6 +11,7 @@ import azure.functions as func
 import pytest
 from azure.functions.meta import Datum
 
+from functions import conductor
 from functions.sentinel import due
 from local.host.loader import FunctionSpec
 from shared.adapters.stores.sqlite import SqliteStore
@@ -158,3 +159,23 @@ class TestTimers:
         _run(functions["sweep_pending"], _timer(None), client=CLIENT)
         chains = [name for name in desk.store.partitions(Table.INCIDENTS) if name.startswith("system-")]
         assert len(chains) == 1, "the sweep notes which configuration runs"
+
+    @pytest.mark.parametrize(("busy", "rounds"), [((False,), 1), ((True, True, False), 3), ((True,) * 9, 5)])
+    def test_the_storm_brake_is_worked_off_again_and_again_while_it_is_on(
+        self, functions: dict[str, FunctionSpec], monkeypatch: pytest.MonkeyPatch, busy: tuple[bool, ...], rounds: int
+    ) -> None:
+        left = list(busy)
+
+        async def sleep(seconds: float) -> None:
+            assert seconds == conductor.STORM_ROUND_S
+
+        monkeypatch.setattr("functions.conductor.asyncio.sleep", sleep)  # nobody waits half a minute for this
+        monkeypatch.setattr("shared.dispatch.work_off", lambda engine: left.pop(0))
+        _run(functions["work_off_storm"], _timer(None))
+        assert len(busy) - len(left) == rounds
+
+    @pytest.mark.parametrize(
+        ("every", "rounds"), [("*/30 * * * * *", 5), ("*/2 * * * * *", 1), ("0 * * * * *", 1), ("*/59 * * * * *", 10)]
+    )
+    def test_the_rounds_of_the_storm_brake_end_before_its_timer_comes_again(self, every: str, rounds: int) -> None:
+        assert conductor.storm_rounds(every) == rounds

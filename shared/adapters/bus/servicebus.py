@@ -5,8 +5,9 @@ In: messages. Out: accepted messages. Source: learn.microsoft.com/python/api/azu
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -18,9 +19,14 @@ from shared.ports.bus import Message
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSender
 
+log = logging.getLogger("argus.bus")
 MAX_BATCH_BYTES = 224 * 1024  # of 256 KB: learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
 AROUND_BYTES = 512  # ids, properties and frames of one message, generously
 SEND_TIMEOUT_S = 3.0  # the edge gives up after 3 s and answers 503 (ARCHITECTURE, section 7)
+# The SDK's keeper of idle links reads for this long, and a send just then waits for it. In Azure the SDK's own 0.2 s
+# stays: it is the time a large write may take as well.
+LOOPBACK_SOCKET_S = 0.05
+EMULATOR = "UseDevelopmentEmulator=true"  # what a connection string to this machine says
 
 
 class ServiceBusBus:
@@ -59,6 +65,19 @@ class ServiceBusBus:
                 continue
             return
 
+    def open(self, queues: Iterable[Queue]) -> None:
+        """Open links ahead of their first message, which would wait half a second; one that fails is left to it."""
+        from azure.core.exceptions import AzureError
+        from azure.servicebus.exceptions import ServiceBusError
+
+        for queue in queues:
+            with self._locks[queue]:
+                try:
+                    self._sender(queue).__enter__()
+                except (ServiceBusError, AzureError, OSError, ValueError) as error:
+                    log.debug("the link to %s is opened with its first message: %s", queue, type(error).__name__)
+                    self._forget(queue)
+
     def close(self) -> None:
         """Close every link."""
         for queue in list(self._senders):
@@ -70,7 +89,8 @@ class ServiceBusBus:
     def _sender(self, queue: Queue) -> ServiceBusSender:
         sender = self._senders.get(queue)
         if sender is None:
-            sender = self._opened().get_queue_sender(str(queue))
+            near = EMULATOR in self._connection.get_secret_value()
+            sender = self._opened().get_queue_sender(str(queue), socket_timeout=LOOPBACK_SOCKET_S if near else None)
             self._senders[queue] = sender
         return sender
 

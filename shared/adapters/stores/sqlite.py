@@ -23,6 +23,7 @@ from pydantic import Field
 
 from shared.adapters.registry import Adapter, Surroundings
 from shared.adapters.stores import limits
+from shared.adapters.stores.turns import Piece, Turns
 from shared.config.schema import Section
 from shared.model.errors import PermanentError, Reason, TransientError
 from shared.ports.store import (
@@ -39,6 +40,9 @@ from shared.ports.store import (
     Table,
     Value,
 )
+
+_Work = Sequence[tuple[tuple[str, bytes, bytes], Operation, bytes]]  # place, operation and document
+_Piece = Piece[_Work, list[str]]
 
 BUSY_S = 2.5  # below the 3 s after which the edge gives up on the store (ARCHITECTURE, section 7)
 
@@ -85,7 +89,7 @@ class SqliteStore:
         self._busy_s = busy_s
         self._idle: list[sqlite3.Connection] = []
         self._pool = threading.Lock()
-        self._writer = threading.Lock()
+        self._turns: Turns[_Work, list[str]] = Turns(self._take_turn)
 
     def close(self) -> None:
         """Close the idle connections; the next call opens new ones."""
@@ -135,34 +139,66 @@ class SqliteStore:
 
     def _commit(self, table: Table, partition: str, operations: Sequence[Operation]) -> list[str]:
         limits.check_operations(partition, operations)
-        # Encoded before the lock is taken: large rows must not make other writers wait.
+        # Encoded before its turn comes: large rows must not make other writers wait.
         docs = [b"" if isinstance(operation, Delete) else _encode(operation.values) for operation in operations]
-        with self._writing() as left_s, self._connection(left_s) as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                etags = [
-                    _apply(db, (table.value, _blob(partition), _blob(operation.key)), operation, doc)
-                    for operation, doc in zip(operations, docs, strict=True)
-                ]
-                try:
-                    db.execute("COMMIT")
-                except sqlite3.Error as exc:
-                    raise self._failure(exc, sent=None) from exc  # what reached the disk, only the disk knows
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+        part = _blob(partition)
+        work = [
+            ((table.value, part, _blob(operation.key)), operation, doc)
+            for operation, doc in zip(operations, docs, strict=True)
+        ]
+        etags = self._turns.do(work, self._busy_s)
+        if etags is None:
+            raise TransientError(f"{self._path.name}: other writers took too long", Reason.TIMEOUT)
         return etags
 
-    @contextmanager
-    def _writing(self) -> Iterator[float]:
-        """Hold the writers' lock; gives the seconds that are left to wait for other processes."""
-        deadline = time.monotonic() + self._busy_s
-        if not self._writer.acquire(timeout=self._busy_s):
-            raise TransientError(f"{self._path.name}: other writers took too long", Reason.TIMEOUT)
+    def _take_turn(self, turn: Sequence[_Piece]) -> None:
+        """Write what some threads want written, in one transaction where it can be.
+
+        Where one of several operations meets a conflict after others have been done, they all are taken back, and
+        each thread's work gets a transaction of its own.
+        """
+        alone = [turn] if self._all_in_one(turn) else [[piece] for piece in turn]
+        for pieces in alone:
+            if not pieces[0].done:
+                self._all_in_one(pieces)
+
+    def _all_in_one(self, turn: Sequence[_Piece]) -> bool:
+        """One transaction; False when nothing was written because a piece that is not alone broke off halfway."""
+        left_s = max(0.0, min(piece.until for piece in turn) - time.monotonic())
+        outcomes: list[list[str] | Conflict] = []
         try:
-            yield max(0.0, deadline - time.monotonic())
-        finally:
-            self._writer.release()
+            with self._connection(left_s) as db:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    for piece in turn:
+                        outcome, halfway = _written(db, piece.work)
+                        if halfway and len(turn) > 1:
+                            return False
+                        outcomes.append(outcome)
+                    if any(not isinstance(outcome, Conflict) for outcome in outcomes):
+                        self._end(db)
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+        except TransientError as error:
+            for piece in turn:  # an error of its own for each thread: they are raised, and changed by that
+                piece.failure = TransientError(str(error), error.reason, sent=error.sent)
+                piece.failure.__cause__ = error.__cause__
+                piece.done = True
+            return True
+        for piece, outcome in zip(turn, outcomes, strict=True):
+            if isinstance(outcome, Conflict):
+                piece.failure = outcome
+            else:
+                piece.result = outcome
+            piece.done = True
+        return True
+
+    def _end(self, db: sqlite3.Connection) -> None:
+        try:
+            db.execute("COMMIT")
+        except sqlite3.Error as exc:
+            raise self._failure(exc, sent=None) from exc  # what reached the disk, only the disk knows
 
     @contextmanager
     def _connection(self, wait_s: float | None = None) -> Iterator[sqlite3.Connection]:
@@ -219,6 +255,21 @@ class SqliteStore:
                 raise
 
 
+def _written(db: sqlite3.Connection, work: _Work) -> tuple[list[str] | Conflict, bool]:
+    """Do the operations of one thread.
+
+    Returns:
+        The ETags or the conflict it met, and whether something was done before that.
+    """
+    etags: list[str] = []
+    try:
+        for where, operation, doc in work:
+            etags.append(_apply(db, where, operation, doc))
+    except Conflict as conflict:
+        return conflict, bool(etags)
+    return etags, False
+
+
 def _apply(db: sqlite3.Connection, where: tuple[str, bytes, bytes], operation: Operation, doc: bytes) -> str:
     """Do one operation inside the open transaction, or raise the `Conflict` it meets."""
     etag = "" if isinstance(operation, Delete) else uuid.uuid4().hex
@@ -255,18 +306,19 @@ def _text(key: bytes) -> str:
     return key.decode("utf-16-be", "surrogatepass")
 
 
+_PLAIN: frozenset[Any] = frozenset({str, int, float, bool})
+
+
 def _encode(values: Properties) -> bytes:
-    tagged = {name: _tagged(value) for name, value in values.items()}
-    if any(type(value) is float and not math.isfinite(value) for value in values.values()):
-        return json.dumps(tagged, ensure_ascii=False).encode()  # orjson would write null
+    tagged = {name: value if value.__class__ in _PLAIN else _tagged(value) for name, value in values.items()}
+    for value in tagged.values():
+        if value.__class__ is float and not math.isfinite(value):
+            return json.dumps(tagged, ensure_ascii=False).encode()  # orjson would write null
     return orjson.dumps(tagged)
 
 
 def _tagged(value: Value) -> Any:
     """JSON keeps text, numbers and truth apart by itself; the two other types become a one-entry object."""
-    kind = type(value)
-    if kind is str or kind is int:
-        return value
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, datetime):
@@ -276,10 +328,18 @@ def _tagged(value: Value) -> Any:
 
 def _decode(doc: bytes, table: Table, partition: str, key: str) -> dict[str, Value]:
     try:
-        return {name: _untagged(value) for name, value in json.loads(doc).items()}
+        found = _parsed(doc)
+        return {name: value if value.__class__ in _PLAIN else _untagged(value) for name, value in found.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         # Not from the error: its text could repeat what the row holds.
         raise PermanentError(f"the row {table.value}/{partition}/{key} is damaged", Reason.BAD_INPUT) from None
+
+
+def _parsed(doc: bytes) -> Any:
+    try:
+        return orjson.loads(doc)
+    except orjson.JSONDecodeError:
+        return json.loads(doc)  # numbers that are none, which JSON does not have, are read by the one that wrote them
 
 
 def _untagged(value: Any) -> Value:

@@ -6,7 +6,7 @@ In: approval ids, and the solicitor's steps. Out: durable instances. Source: pyp
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -22,6 +22,8 @@ ORCHESTRATOR = "approval_wait"
 LOOK = "look_at_approval"
 ENACT = "enact_decision"
 VOTE = "vote"
+DECIDED = "decided"  # in the data of a vote: nothing is left to wait for
+FIRST = "first_look_s"  # in the input: how long to sleep before the first look
 CALL_TIMEOUT_S = 10.0
 MAX_LOOKS = 40  # the history is replayed at every step; a fresh one keeps that cheap
 _OVER = ("Completed", "Failed", "Terminated", "Canceled")
@@ -40,7 +42,7 @@ class DurableWaits:
         self._client = client
         self._loop = loop
 
-    def start(self, approval_id: str) -> None:
+    def start(self, approval_id: str, after: timedelta = timedelta(0)) -> None:
         """See `shared.ports.waits`. A running instance is left alone; the SDK would replace it silently.
 
         One that ended, such as by an activity that failed too often, is begun anew: whoever asks for a start found no
@@ -51,13 +53,14 @@ class DurableWaits:
             self._call(self._client.purge_instance_history(approval_id))
         elif status is not None:
             return
+        given = {"approval_id": approval_id, **({FIRST: after.total_seconds()} if after else {})}
         try:
-            self._call(self._client.start_new(ORCHESTRATOR, approval_id, {"approval_id": approval_id}))
+            self._call(self._client.start_new(ORCHESTRATOR, approval_id, given))
         except TransientError:
             if not self._lives(approval_id):  # somebody else was faster
                 raise
 
-    def wake(self, approval_id: str) -> None:
+    def wake(self, approval_id: str, decided: bool = False) -> None:
         """See `shared.ports.waits`. One that somebody has suspended is resumed: people have spoken, or time is up."""
         status = self._status(approval_id)
         if status is None or status in _OVER:
@@ -65,7 +68,7 @@ class DurableWaits:
         try:
             if status == _SUSPENDED:
                 self._call(self._client.resume(approval_id, "a vote, or the end of its time"))
-            self._call(self._client.raise_event(approval_id, VOTE, {}))
+            self._call(self._client.raise_event(approval_id, VOTE, {DECIDED: True} if decided else {}))
         except TransientError:
             if self._lives(approval_id):  # else it has ended meanwhile, which is no error (rule D2)
                 raise
@@ -99,10 +102,10 @@ class DurableWaits:
 class NoWaits:
     """For apps that own no durable hub: the owner's sweep starts and wakes (ARCHITECTURE, section 8)."""
 
-    def start(self, approval_id: str) -> None:
+    def start(self, approval_id: str, after: timedelta = timedelta(0)) -> None:
         """Leaves it to the sweep."""
 
-    def wake(self, approval_id: str) -> None:
+    def wake(self, approval_id: str, decided: bool = False) -> None:
         """Leaves it to the wait's own timer."""
 
     def cancel(self, approval_id: str, reason: str) -> None:
@@ -110,7 +113,7 @@ class NoWaits:
 
 
 def orchestrate(
-    context: df.DurableOrchestrationContext, flow: Callable[[], Generator[Step, Looked | None, None]]
+    context: df.DurableOrchestrationContext, flow: Callable[[datetime | None], Generator[Step, Looked | None, None]]
 ) -> Generator[Any, Any, str]:
     """Drive the solicitor's steps with Durable's tasks.
 
@@ -118,12 +121,15 @@ def orchestrate(
     open one keeps the instance running. A sleep is measured from the orchestration's own time, which never runs
     backwards, and not against the clock of whoever looked: a clock set back by hours must not make it hours long.
     """
-    approval_id = str((context.get_input() or {}).get("approval_id", context.instance_id))
+    given_at_start = context.get_input() or {}
+    approval_id = str(given_at_start.get("approval_id", context.instance_id))
     retry = df.RetryOptions(first_retry_interval_in_milliseconds=2000, max_number_of_attempts=5)
-    steps = flow()
+    wait_s = given_at_start.get(FIRST)  # a history of before lengths were told has none to replay
+    steps = flow(None if wait_s is None else context.current_utc_datetime + timedelta(seconds=wait_s))
     step: Step | None = next(steps)
-    incident_id = ""
-    looks, wait_s = 0, None  # a history of before lengths were told has none to replay
+    incident_id, looks = "", 0
+    if wait_s is not None:
+        context.set_custom_status({"looks": looks, "decided": False})
     while step is not None:
         answer: Looked | None = None
         match step:
@@ -146,6 +152,9 @@ def orchestrate(
                 yield context.task_any([vote, timer])
                 if not timer.is_completed:
                     timer.cancel()
+                said = vote.result if vote.is_completed else None
+                if isinstance(said, Mapping) and said.get(DECIDED):
+                    answer = Looked(True, context.current_utc_datetime)
             case Enact():
                 whose = {"approval_id": approval_id, "incident_id": incident_id}
                 yield context.call_activity_with_retry(ENACT, retry, whose)

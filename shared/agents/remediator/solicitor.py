@@ -35,17 +35,21 @@ from shared.records import approvals, incidents
 JUST_ASKED = timedelta(seconds=5)
 
 
-def wait() -> Generator[Step, Looked | None, None]:
+def wait(first: datetime | None = None) -> Generator[Step, Looked | None, None]:
     """The wait for people as plain steps; Durable, the local host and a loop in a test drive it alike.
 
     The store is read first, after every wake-up and on a timer (rule D2), so a lost vote event costs minutes only.
+
+    Args:
+        first: when to look first, where the hop that began the wait has written the question itself just now.
     """
-    while True:
+    told = (yield Sleep(first)) if first is not None else None
+    while told is None or not told.decided:  # else the hop of a vote carries the decision on (rule D3)
         looked = yield Look()
         if looked is None or looked.decided:
-            break
-        yield Sleep(looked.wake_at)
-    yield Enact()
+            yield Enact()
+            return
+        told = yield Sleep(looked.wake_at)
 
 
 def look(store: Store, approval_id: str, poll: timedelta, now: datetime) -> Looked:
@@ -70,11 +74,20 @@ def look(store: Store, approval_id: str, poll: timedelta, now: datetime) -> Look
         )  # its hop has just seen that the incident is not over
     loaded = incidents.load(store, request.incident_id)
     over = loaded is not None and loaded.incident.over
+    if not _settled(store, request, record, over, now):
+        return Looked(False, min(request.deadline, now + poll), request.incident_id)
+    return Looked(True, now, request.incident_id)
+
+
+def _settled(store: Store, request: ApprovalRequest, record: approvals.Record, over: bool, now: datetime) -> bool:
+    """Whether there is a decision, which is written here when the votes make one; nobody else writes it (rule D1)."""
+    if record.decision is not None:
+        return True
     decision = tally(request, record.votes, over, now)
     if decision is None:
-        return Looked(False, min(request.deadline, now + poll), request.incident_id)
+        return False
     approvals.decide(store, decision)
-    return Looked(True, now, request.incident_id)
+    return True
 
 
 def tally(request: ApprovalRequest, votes: tuple[Vote, ...], over: bool, now: datetime) -> Decision | None:
@@ -120,7 +133,7 @@ def handle(event: Event, incident: Incident, now: datetime, ports: Ports) -> Out
         case ApprovalRequested(request):
             return _ask(request, incident, now, ports)
         case VoteCast() as cast:
-            return _voted(cast, incident, ports)
+            return _voted(cast, incident, now, ports)
         case ApprovalDecided(approval_id):
             return _decided(approval_id, incident, ports)
         case _:
@@ -155,7 +168,9 @@ def _ask(request: ApprovalRequest, incident: Incident, now: datetime, ports: Por
             NoticeKind.ESCALATED, f"Too late to ask: {plan.title}", f"{reason}.", incident, ports.settings
         )
         return Outcome(f"too late to ask: {plan.title}", reason, (Happened(Moment.ESCALATED),), told)
-    ports.waits.start(request.id)
+    # Nobody has voted on what was written a moment ago; a wait that is begun again looks at once.
+    poll = timedelta(seconds=ports.settings.approvals.poll_s)
+    ports.waits.start(request.id, min(request.deadline - now, poll) if new else timedelta(0))
     page = f"{ports.settings.portal.base_url.rstrip('/')}/approvals/{request.id}"
     facts = (
         Fact("Action", plan.action),
@@ -202,12 +217,25 @@ def _summary(request: ApprovalRequest, decision: Decision | None) -> ApprovalSum
     )
 
 
-def _voted(cast: VoteCast, incident: Incident, ports: Ports) -> Outcome:
+def _voted(cast: VoteCast, incident: Incident, now: datetime, ports: Ports) -> Outcome:
+    """Take note of a vote, and carry the decision on when the votes make one; the wait does so where this is lost."""
     vote = cast.vote
     if cast.refused:
         return Outcome(f"{vote.user} may not {vote.choice}", cast.refused, person=vote.user)
-    ports.waits.wake(cast.approval_id)
-    return Outcome(f"{vote.user} voted to {vote.choice}", vote.comment or f"on the {vote.via}", person=vote.user)
+    record = approvals.read(ports.store, cast.approval_id)
+    request, asked = record.request, incident.approval
+    carried = asked is not None and asked.id == cast.approval_id and asked.verdict is not None
+    decided = (
+        request is not None
+        and request.incident_id == incident.id
+        and not carried
+        and _settled(ports.store, request, record, incident.over, now)
+    )
+    if decided or carried:
+        ports.waits.wake(cast.approval_id, decided=True)
+    events = (Emit(ApprovalDecided(cast.approval_id)),) if decided else ()
+    why = vote.comment or f"on the {vote.via}"
+    return Outcome(f"{vote.user} voted to {vote.choice}", why, events=events, person=vote.user)
 
 
 def _decided(approval_id: str, incident: Incident, ports: Ports) -> Outcome:

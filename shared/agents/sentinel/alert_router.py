@@ -5,7 +5,7 @@ In: alerts. Out: messages for the incident creator, rows of the groups, lines in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -15,9 +15,10 @@ from shared.agents.sentinel.joining import (
     CROWD,
     CROWD_EVERY,
     JOIN_EVERY,
-    creation_message,
+    creation_messages,
     creation_of,
     join_messages,
+    next_round,
     round_messages,
 )
 from shared.agents.sentinel.routing import Join, Step, decide
@@ -85,14 +86,23 @@ def route(alert: Alert, ports: Ports, now: datetime, memory: FoldMemory, receive
 
 
 def route_all(
-    arrivals: Sequence[Arrival], ports: Ports, now: datetime, memory: FoldMemory, settled: list[Settled]
+    arrivals: Sequence[Arrival],
+    ports: Ports,
+    now: datetime,
+    memory: FoldMemory,
+    settled: list[Settled],
+    opened: int = 0,
 ) -> None:
     """Route alerts, all of a group by one look at it; the same as one after the other, in any division.
 
     Claims are written first, then everything is sent in one go, then the members of each group are written in one
     transaction, then the alert list (rule S5). A group that somebody else changed meanwhile is done again, alone.
 
+    In a storm joins wait for ten seconds unless they end something: that every service is told of comes first.
+
     Args:
+        opened: incidents that this process has opened within a minute; with those of this batch they make a storm when
+            they are more than put the storm brake on.
         settled: one place for each arrival, filled with what became of it. What is there already is left alone, and
             what was settled before an error is raised stays.
 
@@ -110,11 +120,11 @@ def route_all(
             for key, numbers in waiting.items()
             if (plan := _planned(key, numbers, arrivals, ports, now, memory, settled)) is not None
         ]
-        messages = [message for plan in plans for message in plan.messages(ports.store, now)]
-        for every in (JOIN_EVERY, CROWD_EVERY):
-            joins = [(plan.group, plan.joins) for plan in plans if plan.group and plan.joins and plan.every() == every]
-            trace = next((plan.traceparent for plan in plans), "")
-            messages += round_messages(joins, every, now, trace, ports.store)
+        storm = opened + sum(plan.create for plan in plans) > ports.settings.policy.brake.new_incidents_per_minute
+        created = [plan.group for plan in plans if plan.create and plan.group is not None]
+        messages = [*creation_messages(created, now, ports.store)]
+        messages += [message for plan in plans for message in plan.messages(ports.store, now, storm)]
+        messages += _joins_that_wait(plans, now, storm, ports.store)
         if messages:
             ports.bus.send(DESTINATION[GroupChanged], messages)
         waiting, written = {}, []
@@ -181,32 +191,28 @@ class _Plan:
             if step.line is not None:
                 yield index.AlertLine(step.line, self.incident_of(step), step.reason, step.line.starts_at)
 
-    def messages(self, store: Store, now: datetime) -> Iterable[Message]:
-        """What must be said at once, before members are written; the creation before its joins (rule S5)."""
-        if self.group is None:
-            return
-        if self.create:
-            yield creation_message(self.group)
-        if self.urgent():
+    def messages(self, store: Store, now: datetime, storm: bool) -> Iterable[Message]:
+        """Joins that must be heard at once; the creation went before them (rule S5)."""
+        if self.group is not None and self.urgent(storm):
             yield from join_messages(self.group, self.joins, now, self.traceparent, store)
 
-    def every(self) -> timedelta | None:
-        """How often joins of this group are heard; ``None`` when at once."""
-        if self.urgent():
+    def due(self, now: datetime, storm: bool) -> datetime | None:
+        """When joins of this group are heard; ``None`` when at once."""
+        if self.urgent(storm):
             return None
-        return CROWD_EVERY if len(self.rows.members) >= CROWD else JOIN_EVERY
+        crowded = storm or len(self.rows.members) >= CROWD
+        return next_round(now, CROWD_EVERY if crowded else JOIN_EVERY, self.key)
 
-    def urgent(self) -> bool:
-        """Whether the joins must be heard at once: a resolve, something worse than before, or the very beginning."""
-        if self.begun or self.group is None:
+    def urgent(self, storm: bool) -> bool:
+        """Whether the joins must be heard at once: a resolve, and but for a storm something worse or the beginning."""
+        if any(join.settles or join.alert.status is Status.RESOLVED for join in self.joins) or self.group is None:
             return True
+        if storm or self.begun:
+            return not storm
         generation = self.group.generation
         before = [m.severity.value for m in self.rows.members.values() if m.generation == generation]
         worst = min([self.group.creator.severity.value, *before])
-        return any(
-            join.settles or join.alert.status is Status.RESOLVED or join.alert.severity.value < worst
-            for join in self.joins
-        )
+        return any(join.alert.severity.value < worst for join in self.joins)
 
     def settle(self, arrivals: Sequence[Arrival], memory: FoldMemory, now: datetime, settled: list[Settled]) -> None:
         for number, step in self.steps:
@@ -214,6 +220,18 @@ class _Plan:
             settled[number] = Routed(step.what, step.reason, self.incident_of(step))
             if self.group is not None:
                 _remember(alert, step, self.group, self.known(alert.fingerprint), memory, now)
+
+
+def _joins_that_wait(plans: Sequence[_Plan], now: datetime, storm: bool, store: Store) -> Iterator[Message]:
+    """Joins that are not heard at once, those that are due together in one message."""
+    rounds: dict[datetime, list[_Plan]] = {}
+    for plan in plans:
+        due = plan.due(now, storm) if plan.joins else None
+        if due is not None:
+            rounds.setdefault(due, []).append(plan)
+    for due, together in sorted(rounds.items()):
+        joins = [(plan.group, plan.joins) for plan in together if plan.group is not None]
+        yield from round_messages(joins, due, now, together[0].traceparent, store)
 
 
 def _planned(

@@ -5,6 +5,7 @@ In: the joins of one group and batch. Out: as few messages as they fit into, and
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from shared.agents.sentinel.routing import Join
 from shared.model import codec
 from shared.model.alert import Alert
-from shared.model.event import Event, GroupChanged, GroupChangeKind, GroupJoins, derive_id
+from shared.model.event import Event, GroupChanged, GroupChangeKind, GroupJoins, GroupsOpened, derive_id
 from shared.model.pipeline import MicroAgent, source_of
 from shared.ports import telemetry
 from shared.ports.bus import Message
@@ -23,6 +24,9 @@ from shared.records.groups import GroupState, incident_id_of
 JOIN_EVERY = timedelta(seconds=2)  # mere joins are heard together, at whole multiples of this
 CROWD_EVERY = timedelta(seconds=10)  # and of this where the incident has a crowd of alerts already
 CROWD = 10
+PHASES = 5  # each group has its own part of these ten seconds, so that they are not all heard at once
+BUNDLED_FROM = 8  # creations of one batch; fewer travel by themselves, to whichever instance is free
+CREATIONS = 16  # in one message: some seconds of work on a store far away
 MAX_JOINS_BYTES = 40 * 1024  # alerts of one message; above 48 KB it would travel as a reference (rule M5)
 MAX_ROUND_BYTES = 150 * 1024  # alerts of several groups in one message
 _FRAME_BYTES = 700  # names, times and ids of an alert
@@ -43,10 +47,23 @@ def creation_of(
     return codec.encode_event(event).decode()
 
 
-def creation_message(group: GroupState) -> Message:
-    """The creation as it is sent by everyone who meets the claim."""
-    creation = codec.decode_event(group.creation.encode())
-    return Message(creation.message_id, group.creation.encode(), creation.subject, creation.traceparent)
+def creation_messages(opened: Sequence[GroupState], now: datetime, store: Store) -> Iterator[Message]:
+    """The creations as they are sent by everyone who meets the claims; in a storm many in one message.
+
+    However they are bundled, each is worked off as the event that its claim holds, and recognised as that.
+    """
+    if len(opened) < BUNDLED_FROM:
+        for group in opened:
+            creation = codec.decode_event(group.creation.encode())
+            yield Message(creation.message_id, group.creation.encode(), creation.subject, creation.traceparent)
+        return
+    for begin in range(0, len(opened), CREATIONS):
+        bundle = opened[begin : begin + CREATIONS]
+        identity = derive_id(GroupsOpened.TYPE, *(group.incident_id for group in bundle))
+        data = GroupsOpened(tuple(group.creation for group in bundle))
+        traceparent = codec.decode_event(bundle[0].creation.encode()).traceparent
+        event = Event(identity, source_of(MicroAgent.ALERT_ROUTER), "", now, data, traceparent)
+        yield letters.message_of(store, event)
 
 
 def join_messages(
@@ -61,30 +78,32 @@ def join_messages(
 
 def round_messages(
     waiting: Sequence[tuple[GroupState, Sequence[Join]]],
-    every: timedelta,
+    due: datetime,
     now: datetime,
     traceparent: str,
     store: Store,
 ) -> Iterator[Message]:
-    """Messages with the joins of many groups that are heard together, at the next whole multiple of ``every``."""
+    """Messages with the joins of many groups that are heard together, at ``due``."""
     bundle: list[tuple[str, GroupJoins]] = []
     room = MAX_ROUND_BYTES
     for group, joins in waiting:
         for part in _parts(joins):
             size = sum(_bytes_of(join.alert) for join in part)
             if bundle and size > room:
-                yield letters.message_of(store, _bundled(bundle, next_round(now, every), now, traceparent))
+                yield letters.message_of(store, _bundled(bundle, due, now, traceparent))
                 bundle, room = [], MAX_ROUND_BYTES
             alerts = tuple(join.alert for join in part)
             bundle.append((_id(group, part), GroupJoins(group.group_key, group.generation, alerts)))
             room -= size
     if bundle:
-        yield letters.message_of(store, _bundled(bundle, next_round(now, every), now, traceparent))
+        yield letters.message_of(store, _bundled(bundle, due, now, traceparent))
 
 
 def apart(event: Event) -> Sequence[Event]:
-    """The joins of a message, each as an event of its own; anything else as it is."""
+    """The creations or joins of a message, each as an event of its own; anything else as it is."""
     data = event.data
+    if isinstance(data, GroupsOpened):
+        return [codec.decode_event(creation.encode()) for creation in data.creations]
     if not isinstance(data, GroupChanged) or not data.beside:
         return (event,)
     own = GroupJoins(data.group_key, data.generation, data.alerts)
@@ -121,10 +140,11 @@ def _changed(joins: Sequence[GroupJoins]) -> GroupChanged:
     return GroupChanged(GroupChangeKind.JOIN, first.group_key, first.generation, alert, tuple(more), tuple(joins[1:]))
 
 
-def next_round(now: datetime, every: timedelta) -> datetime:
-    """The next whole multiple of a few seconds."""
+def next_round(now: datetime, every: timedelta, group_key: str) -> datetime:
+    """When the joins of a group are heard that have come by now; groups whose time it is are heard together."""
     seconds = int(every.total_seconds())
-    return datetime.fromtimestamp((int(now.timestamp()) // seconds + 1) * seconds, UTC)
+    mine = zlib.crc32(group_key.encode("utf-8", "replace")) % PHASES * (seconds // PHASES)
+    return datetime.fromtimestamp(((int(now.timestamp()) - mine) // seconds + 1) * seconds + mine, UTC)
 
 
 def _id(group: GroupState, joins: Sequence[Join]) -> str:

@@ -6,19 +6,18 @@ In: ports. Out: what was seen; what cannot be seen right now is named, and stops
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from shared.agents.watch.judging import BUS, STORE, Seen, Tried
 from shared.agents.watch.pulse import Pulse
 from shared.model.errors import ArgusError
-from shared.model.lifecycle import State
 from shared.model.pipeline import Queue
 from shared.ports import Ports
 from shared.ports.queue_watch import QueueState
 from shared.ports.store import Store
-from shared.records import approvals, heartbeats, incidents, index, quarantine
+from shared.records import approvals, heartbeats, incidents, quarantine
 from shared.records.heartbeats import WaitingApproval, WaitingHold
 
 log = logging.getLogger("argus.watch")
@@ -55,7 +54,8 @@ def look(ports: Ports, pulse: Pulse, clock: Callable[[], datetime]) -> Seen:
     asked: tuple[WaitingApproval, ...] = ()
     dead = 0
     try:
-        held, asked, dead = _held(ports.store), _asked(ports.store, now), _dead(ports.store, now)
+        marked = [name for name, *_ in incidents.pending(ports.store)]
+        held, asked, dead = _held(ports.store, marked), _asked(ports.store, marked), _dead(ports.store, now)
     except ArgusError as error:
         unknown.append("what waits for people")
         log.warning("the watch cannot see everything: %s", error)
@@ -76,23 +76,26 @@ def _queues(ports: Ports, unknown: list[str]) -> tuple[QueueState, ...]:
     return tuple(state for state in found if state is not None)
 
 
-def _held(store: Store) -> tuple[WaitingHold, ...]:
+def _held(store: Store, marked: Sequence[str]) -> tuple[WaitingHold, ...]:
     return tuple(
         WaitingHold(incident_id, held.reason, held.until, held.event.time)
-        for incident_id, *_ in incidents.pending(store)
+        for incident_id in marked
         for held in incidents.held(store, incident_id)
     )
 
 
-def _asked(store: Store, now: datetime) -> tuple[WaitingApproval, ...]:
+def _asked(store: Store, marked: Sequence[str]) -> tuple[WaitingApproval, ...]:
+    """Open approvals; an incident keeps its marker as long as it waits for people."""
     found = []
-    for line in index.incidents(store):
-        if not line.awaiting or line.state is State.CLOSED:
+    for incident_id in marked:
+        loaded = incidents.load(store, incident_id)
+        waiting = loaded.incident.approval if loaded is not None and not loaded.incident.over else None
+        if waiting is None or waiting.verdict is not None:
             continue
-        request = approvals.request_of(store, line.awaiting)
-        if request is not None and approvals.decision_of(store, request.id) is None:
-            votes = len(approvals.votes_of(store, request.id))
-            found.append(WaitingApproval(request.id, line.id, request.plan.title, request.deadline, votes))
+        known = approvals.read(store, waiting.id)
+        if known.request is not None and known.decision is None:
+            title, deadline = known.request.plan.title, known.request.deadline
+            found.append(WaitingApproval(waiting.id, incident_id, title, deadline, len(known.votes)))
     return tuple(sorted(found, key=lambda approval: approval.deadline))
 
 

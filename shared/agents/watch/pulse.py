@@ -33,6 +33,7 @@ class Pulse:
     undone: dict[str, str] = field(default_factory=dict)
     _beats: dict[str, Beat] = field(default_factory=dict)
     _written: dict[str, datetime] = field(default_factory=dict)
+    _done: dict[str, datetime] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def known(self, name: str) -> bool:
@@ -72,6 +73,17 @@ class Pulse:
         with self._lock:
             beat = self._beats.get(name)
             return beat is not None and beat.failures > 0
+
+    def due(self, what: str, every: timedelta, now: datetime) -> bool:
+        """Whether something that this process does now and then was not done for so long."""
+        with self._lock:
+            at = self._done.get(what)
+            return at is None or not timedelta(0) <= now - at < every
+
+    def did(self, what: str, now: datetime) -> None:
+        """It was done."""
+        with self._lock:
+            self._done[what] = now
 
     def written(self, beat: Beat, now: datetime) -> None:
         """The store has it."""

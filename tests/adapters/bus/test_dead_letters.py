@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +20,7 @@ from shared.model.errors import TransientError
 from shared.model.pipeline import Queue
 from shared.ports.bus import Message
 from shared.ports.dead_letters import DeadLetter
+from tests.adapters.far_side import closed_port
 from tests.local.servicebus.conftest import Clock, until
 
 WAIT_S = 15
@@ -138,10 +137,9 @@ def test_two_collectors_at_once_lose_and_double_nothing_that_matters(wire: Wire)
 
 
 def test_a_bus_that_is_away_is_a_transient_failure() -> None:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    text = f"Endpoint=sb://localhost:{port};SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true"
+    text = (
+        f"Endpoint=sb://localhost:{closed_port()};SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true"
+    )
     with pytest.raises(TransientError) as caught:
         ServiceBusDeadLetters(SecretStr(text)).collect(QUEUE, lambda letter: None, 1)
     assert "b;Use" not in str(caught.value)

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from local.servicebus.server import RunningBroker, broker_thread
 from local.servicebus.settings import QueueSettings
+from local.stack.places import any_free
 from shared.adapters.bus.queue_watch import PAGE, ServiceBusQueueWatch
 from shared.adapters.bus.servicebus import ServiceBusBus
 from shared.model.errors import TransientError
@@ -96,8 +97,8 @@ def test_looking_again_is_cheap(wire: Wire) -> None:
 
 def test_a_broker_that_comes_back_is_seen_again(tmp_path: Path) -> None:
     queues = [QueueSettings(str(Queue.SIGNALS))]
-    with broker_thread(tmp_path / "broker.db", queues, KEY) as broker:
-        port = broker.port
+    port = any_free()
+    with broker_thread(tmp_path / "broker.db", queues, KEY, port=port) as broker:
         watch = ServiceBusQueueWatch(SecretStr(broker.connection_string))
         watch.reach()
     with pytest.raises(TransientError, match=r"^Service Bus: [A-Za-z]+$"):

@@ -1,7 +1,8 @@
 """A place for every registered store, for tests that hold all of them to one contract.
 
-In: a store's name. Out: settings that open it, again and again and from several processes. The Table service is the
-stand-in, unless ``ARGUS_TEST_TABLES`` holds the connection string of another one (`python -m tests.contracts.azurite`).
+In: the name of a store or of one of its variants. Out: settings that open it, again and again and from several
+processes. The Table service is the stand-in, unless ``ARGUS_TEST_TABLES`` holds the connection string of another one
+(`python -m tests.contracts.azurite`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from shared.ports.store import Store
 from tests.adapters.stores.table_service import table_service
 
 REAL_TABLES = os.environ.get("ARGUS_TEST_TABLES", "")
-KNOWN = ("sqlite", "tables")
+# Name of the store, and settings on top: two clients of one service keep one contract.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sqlite": ("sqlite", {}),
+    "tables": ("tables", {}),
+    "tables-sdk": ("tables", {"client": "sdk"}),
+}
+KNOWN = tuple(sorted({kind for kind, _ in VARIANTS.values()}))
 PATIENCE_S = 20.0
 
 
@@ -33,7 +40,7 @@ def place(name: str, root: Path) -> Iterator[dict[str, Any]]:
     if name == "sqlite":
         yield {"path": str(root / "store.db"), "busy_s": PATIENCE_S}
         return
-    patient = {"connect_s": PATIENCE_S, "read_s": PATIENCE_S}
+    patient = {"connect_s": PATIENCE_S, "read_s": PATIENCE_S, **VARIANTS[name][1]}
     if REAL_TABLES:
         yield {"connection": REAL_TABLES, "table_prefix": f"t{secrets.token_hex(5)}", **patient}
         return
@@ -42,8 +49,9 @@ def place(name: str, root: Path) -> Iterator[dict[str, Any]]:
 
 
 def opened(name: str, settings: dict[str, Any]) -> Store:
-    adapter = STORES[name]
-    return adapter.build(name, adapter.config.model_validate(settings), Surroundings(root=Path("/")))
+    kind = VARIANTS[name][0]
+    adapter = STORES[kind]
+    return adapter.build(kind, adapter.config.model_validate(settings), Surroundings(root=Path("/")))
 
 
 def close(store: Store) -> None:

@@ -15,10 +15,14 @@ import json
 import re
 import secrets
 import socket
+import ssl
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -27,7 +31,7 @@ from tests.adapters.stores.table_rows import Refusal, Rows, read_entity, shown
 
 ACCOUNT = "argus"
 MAX_BODY = 4 * 1024 * 1024
-_ONE_ROW = re.compile(r"/(\w+)\(PartitionKey='(.*)',RowKey='(.*)'\)")
+_ONE_ROW = re.compile(r"/(\w+)\(PartitionKey='((?:[^']|'')*)',RowKey='((?:[^']|'')*)'\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Fault:
         code: of the error; empty answers with a body that is none.
         done: the request is carried out before.
         wait: nothing is answered until the stand-in is closed.
+        body: answered in place of one that is none.
     """
 
     status: int = 0
@@ -46,6 +51,7 @@ class Fault:
     done: bool = False
     wait: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b"<"
 
 
 @dataclass(slots=True)
@@ -57,6 +63,9 @@ class TableService:
         short: pages end after this many rows, with a token.
         mute: a refused transaction does not say which operation it was.
         seen: method and path of every request.
+        connections: how many were made.
+        agents: requests by who says to have made them.
+        token: taken in place of a signature, unless it is empty.
     """
 
     rows: Rows = field(default_factory=Rows)
@@ -65,6 +74,9 @@ class TableService:
     mute: bool = False
     seen: list[str] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
+    connections: int = 0
+    agents: Counter[str] = field(default_factory=Counter)
+    token: str = ""
     key: str = field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     port: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
@@ -238,6 +250,11 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     service: TableService
 
+    def setup(self) -> None:
+        super().setup()
+        with self.service.rows.lock:
+            self.service.connections += 1
+
     def handle_one_request(self) -> None:
         try:
             super().handle_one_request()
@@ -255,6 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         with service.rows.lock:
             service.urls.append(self.path)
+            service.agents[headers.get("user-agent", "")] += 1
             service.seen.append(f"{self.command} {urlsplit(self.path).path}")
             fault = service.faults.pop(0) if service.faults else None
         if not self._signed(headers):
@@ -269,7 +287,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             answer = (
-                error(Refusal(fault.code, fault.status, "Told to.")) if fault.code else Answer(fault.status, {}, b"<")
+                error(Refusal(fault.code, fault.status, "Told to."))
+                if fault.code
+                else Answer(fault.status, {}, fault.body)
             )
             answer.headers.update(fault.headers)
         self.send_response(answer.status)
@@ -281,10 +301,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def _signed(self, headers: dict[str, str]) -> bool:
+        if not self._dated(headers):
+            return False
+        if self.service.token:
+            return headers.get("authorization") == f"Bearer {self.service.token}"
         parts = (headers.get(name, "") for name in ("content-md5", "content-type", "x-ms-date"))
         text = "\n".join([self.command, *parts, f"/{ACCOUNT}{urlsplit(self.path).path}"])
         digest = hmac.digest(base64.b64decode(self.service.key), text.encode(), hashlib.sha256)
         return headers.get("authorization") == f"SharedKey {ACCOUNT}:{base64.b64encode(digest).decode()}"
+
+    @staticmethod
+    def _dated(headers: dict[str, str]) -> bool:
+        """The service takes a request for 15 minutes, so that nobody can play it back later."""
+        try:
+            moment = parsedate_to_datetime(headers.get("x-ms-date", ""))
+        except ValueError:
+            return False
+        return abs(datetime.now(UTC) - moment) < timedelta(minutes=15)
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""
@@ -297,12 +330,18 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def table_service() -> Iterator[TableService]:
-    """A stand-in on a free port of loopback."""
+def table_service(tls: ssl.SSLContext | None = None) -> Iterator[TableService]:
+    """A stand-in on a free port of loopback.
+
+    Args:
+        tls: with a certificate, to speak HTTPS.
+    """
     service = TableService()
     handler = type("Handler", (_Handler,), {"service": service})
     with _Server(("127.0.0.1", 0), handler) as server:
         service.port = server.server_address[1]
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.stores.tables.rest import RestService
+from shared.adapters.stores.tables.sdk import SdkService
 from shared.adapters.stores.tables.service import Service
 from shared.adapters.stores.tables.settings import Config
 from shared.adapters.stores.tables.store import TablesStore
 from shared.model.errors import PermanentError, Reason, TransientError
 from shared.ports.store import Conflict, ConflictKind, Delete, Insert, Replace, Store, Table, Upsert
+from tests.adapters.stores.places import PATIENCE_S
 from tests.adapters.stores.table_service import Fault, TableService, table_service
 
 T = Table.INCIDENTS
+Client = Callable[[Config], Service]
+Open = Callable[..., TablesStore]
 BUSY = Fault(503, "ServerBusy", headers=(("Retry-After", "7"),))
 
 
@@ -29,15 +34,29 @@ def service() -> Iterator[TableService]:
         yield running
 
 
+@pytest.fixture(params=[RestService, SdkService], ids=["thin", "sdk"])
+def client(request: pytest.FixtureRequest) -> Client:
+    chosen: Client = request.param
+    return chosen
+
+
 @pytest.fixture
-def rows(service: TableService) -> Iterator[TablesStore]:
-    store = open_on(service.connection)
-    yield store
-    store.close()
+def open_on(client: Client) -> Iterator[Open]:
+    opened: list[TablesStore] = []
+
+    def open_one(connection: str, prefix: str = "", **settings: Any) -> TablesStore:
+        given = {"connection": connection, "connect_s": PATIENCE_S, "read_s": PATIENCE_S, **settings}
+        opened.append(TablesStore(client(Config.model_validate(given)), prefix))
+        return opened[-1]
+
+    yield open_one
+    for store in opened:
+        store.close()
 
 
-def open_on(connection: str, **settings: Any) -> TablesStore:
-    return TablesStore(Service(Config.model_validate({"connection": connection, **settings})))
+@pytest.fixture
+def rows(service: TableService, open_on: Open) -> TablesStore:
+    return open_on(service.connection)
 
 
 CHANGES = {
@@ -118,7 +137,7 @@ def test_an_insert_whose_answer_got_lost_is_not_sent_again_from_here(service: Ta
         rows.write(T, "p", Insert("claim", {"owner": "other"}))
 
 
-def test_an_answer_that_takes_too_long(service: TableService) -> None:
+def test_an_answer_that_takes_too_long(service: TableService, open_on: Open) -> None:
     rows = open_on(service.connection, read_s=0.1)
     for call, sent in ((CHANGES["insert"], None), (CHANGES["transact"], None), (READS["get"], False)):
         service.faults.append(Fault(wait=True))
@@ -133,13 +152,17 @@ def test_the_edge_can_give_up_in_time() -> None:
     assert config.connect_s + config.read_s < 3
 
 
-def test_the_service_is_told_to_give_up_as_well(service: TableService, rows: Store) -> None:
+def test_the_service_is_told_to_give_up_as_well(service: TableService, rows: Store, open_on: Open) -> None:
     """Else a write that nobody waits for any more could land long after others have read."""
-    rows.write(T, "p", Upsert("k", {}))
-    assert "timeout=2" in service.urls[-1]
+    for name, call in {"old": lambda rows: rows.write(T, "p", Upsert("old", {})), **READS, **CHANGES}.items():
+        if name != "transact":  # which has no such parameter
+            call(rows)
+            assert f"timeout={PATIENCE_S:.0f}" in service.urls[-1], name
+    open_on(service.connection, read_s=PATIENCE_S - 0.5).write(T, "p", Upsert("k", {}))
+    assert f"timeout={PATIENCE_S:.0f}" in service.urls[-1]
 
 
-def test_nobody_listens() -> None:
+def test_nobody_listens(open_on: Open) -> None:
     with table_service() as service:
         connection = service.connection
     rows = open_on(connection)
@@ -150,7 +173,7 @@ def test_nobody_listens() -> None:
     rows.close()
 
 
-def test_a_store_that_does_not_let_us_in_is_not_the_fault_of_the_event(service: TableService) -> None:
+def test_a_store_that_does_not_let_us_in_is_not_the_fault_of_the_event(service: TableService, open_on: Open) -> None:
     key = service.key
     rows = open_on(service.connection.replace(key, "QUFBQUFB" + key[8:]))
     for call in (*CHANGES.values(), *READS.values()):
@@ -160,7 +183,7 @@ def test_a_store_that_does_not_let_us_in_is_not_the_fault_of_the_event(service: 
     rows.close()
 
 
-def test_a_secret_is_in_no_error_and_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_secret_is_in_no_error_and_in_no_log(caplog: pytest.LogCaptureFixture, open_on: Open) -> None:
     with table_service() as service:
         address = f"http://127.0.0.1:{service.port}/argus"
     signature = "hunter2hunter2hunter2"
@@ -197,7 +220,7 @@ def test_tables_are_made_by_the_first_write_and_by_no_read(service: TableService
     assert rows.partitions(where) == ("p",)
 
 
-def test_hosts_that_make_a_table_at_once(service: TableService) -> None:
+def test_hosts_that_make_a_table_at_once(service: TableService, open_on: Open) -> None:
     stores = [open_on(service.connection) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: stores[n].write(Table.WINDOWS, "p", Insert(f"{n}", {"n": n})), range(4)))
@@ -268,8 +291,8 @@ def test_it_can_be_used_again_after_it_was_closed(rows: TablesStore) -> None:
     assert rows.get(T, "p", "k") is not None
 
 
-def test_a_prefix_keeps_installations_apart(service: TableService) -> None:
-    stores = [TablesStore(Service(Config(connection=service.connection)), prefix) for prefix in ("blue", "green")]
+def test_a_prefix_keeps_installations_apart(service: TableService, open_on: Open) -> None:
+    stores = [open_on(service.connection, prefix) for prefix in ("blue", "green")]
     stores[0].write(T, "p", Insert("k", {}))
     assert stores[1].get(T, "p", "k") is None
     assert "blueincidents" in service.rows.tables

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.stores.sqlite import SqliteStore
-from shared.adapters.stores.tables.service import Service
+from shared.adapters.stores.tables.rest import RestService
+from shared.adapters.stores.tables.sdk import SdkService
 from shared.adapters.stores.tables.settings import Config
 from shared.adapters.stores.tables.store import TablesStore
 from shared.ports.store import Operation, Page, Row, Table
+from tests.adapters.stores.places import PATIENCE_S
 from tests.adapters.stores.table_service import Fault, TableService, table_service
 from tests.pipeline.test_crashes import assert_whole, end_of, play
 from tests.pipeline.world import World
@@ -61,14 +63,16 @@ class Unlucky:
             self.service.faults.append(FAULTS[name])
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_H5_H6_lost_answers_end_the_same_and_nothing_happens_twice(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("client", "seed"), [(RestService, 0), (RestService, 1), (SdkService, 0)])
+def test_H5_H6_lost_answers_end_the_same_and_nothing_happens_twice(
+    tmp_path: Path, client: type[RestService] | type[SdkService], seed: int
+) -> None:
     calm = World(SqliteStore(tmp_path / "store.db"))
     play(calm)
     with table_service() as service:
         for table in Table:
             service.rows.create(table)
-        rows = TablesStore(Service(Config(connection=service.connection)))
+        rows = TablesStore(client(Config(connection=service.connection, connect_s=PATIENCE_S, read_s=PATIENCE_S)))
         world = World(rows)
         unlucky = Unlucky(rows, service, random.Random(seed), 0.3)
         world.store.inner = unlucky

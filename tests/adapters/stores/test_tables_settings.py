@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
-from shared.adapters.stores.tables.service import Service
+from shared.adapters.stores.tables.rest import RestService
+from shared.adapters.stores.tables.sdk import SdkService
 from shared.adapters.stores.tables.settings import Config
 from shared.adapters.stores.tables.store import TablesStore
 from shared.model.errors import Reason, TransientError
-from shared.ports.store import Table
+from shared.ports.store import Insert, Replace, Table
+from tests.adapters.stores.table_service import table_service
 
 KEY = "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
 
@@ -92,15 +102,18 @@ def identity_endpoint(status: int) -> Iterator[tuple[str, list[dict[str, list[st
         thread.join()
 
 
+@pytest.mark.parametrize("client", [RestService, SdkService], ids=["thin", "sdk"])
 @pytest.mark.parametrize(("status", "reason"), [(200, Reason.UNAVAILABLE), (400, Reason.UNAUTHORIZED)])
-def test_the_app_s_own_identity_is_used(monkeypatch: pytest.MonkeyPatch, status: int, reason: Reason) -> None:
+def test_the_app_s_own_identity_is_used(
+    monkeypatch: pytest.MonkeyPatch, status: int, reason: Reason, client: type[RestService] | type[SdkService]
+) -> None:
     monkeypatch.setenv("IDENTITY_HEADER", "x")
     monkeypatch.setenv("AZURE_CLIENT_ID", "somebody-else")
     with identity_endpoint(status) as (address, asked):
         monkeypatch.setenv("IDENTITY_ENDPOINT", address)
         # The far side speaks no TLS, so the token is the last thing that works; a token never travels without it.
         endpoint = address.replace("http://", "https://").removesuffix("/token")
-        rows = TablesStore(Service(Config(endpoint=endpoint, client_id="argus-core")))
+        rows = TablesStore(client(Config(endpoint=endpoint, client_id="argus-core")))
         with pytest.raises(TransientError) as raised:
             rows.get(Table.INCIDENTS, "p", "k")
         rows.close()
@@ -108,3 +121,75 @@ def test_the_app_s_own_identity_is_used(monkeypatch: pytest.MonkeyPatch, status:
     assert "hunter2" not in str(raised.value)
     assert asked[0]["resource"] == ["https://storage.azure.com"]
     assert asked[0]["client_id"] == ["argus-core"]
+
+
+@pytest.mark.parametrize("client", [RestService, SdkService], ids=["thin", "sdk"])
+def test_a_token_opens_the_store_over_tls_and_goes_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, client: type[RestService] | type[SdkService]
+) -> None:
+    bundle, tls = certificate(tmp_path)
+    monkeypatch.setenv("IDENTITY_HEADER", "x")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with identity_endpoint(200) as (address, asked), table_service(tls) as service:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", address)
+        service.token = "hunter2"
+        config = Config(endpoint=f"https://127.0.0.1:{service.port}/argus", connect_s=10, read_s=10)
+        stranger = TablesStore(client(config))
+        with pytest.raises(TransientError) as raised:
+            stranger.write(Table.INCIDENTS, "p", Insert("k", {}))
+        assert (raised.value.reason, raised.value.sent) == (Reason.UNAVAILABLE, False)
+        assert not service.seen, "whoever shows a certificate that nobody vouches for gets no token"
+        stranger.close()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        rows = TablesStore(client(config))
+        rows.write(Table.INCIDENTS, "p", Insert("k", {"n": 1}))
+        rows.transact(Table.INCIDENTS, "p", [Insert("l", {"n": 2}), Replace("k", {"n": 3}, None)])
+        found = rows.query(Table.INCIDENTS, "p").rows
+        assert [(row.key, row.values["n"]) for row in found] == [("k", 3), ("l", 2)]
+        assert len(asked) <= 3
+        rows.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REQUESTS_CA_BUNDLE", "/nowhere/hunter2.pem"), ("HTTPS_PROXY", "socks5://me:hunter2@127.0.0.1:9")],
+)
+def test_an_environment_that_cannot_be_used_is_not_the_fault_of_the_event(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NO_PROXY", "")
+    rows = TablesStore(RestService(Config.model_validate({"connection": f"AccountName=a;AccountKey={KEY}"})))
+    with pytest.raises(TransientError, match="environment") as raised:
+        rows.get(Table.INCIDENTS, "p", "k")
+    assert raised.value.sent is False
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+
+
+def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for 127.0.0.1 that vouches for itself: as a file, and for a server."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "stand-in")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    bundle, secret = folder / "cert.pem", folder / "key.pem"
+    bundle.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(bundle, secret)
+    return bundle, tls

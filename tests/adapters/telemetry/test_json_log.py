@@ -83,3 +83,8 @@ def test_hops_go_into_a_file_once(tmp_path: Path) -> None:
         for handler in set(logger.handlers) - set(before):
             logger.removeHandler(handler)
             handler.close()
+
+
+def test_half_a_character_in_a_record_is_written_all_the_same() -> None:
+    record = logging.LogRecord("argus", logging.INFO, "file", 1, "half \ud800 and whole \u00fc", (), None)
+    assert json.loads(json_log.JsonFormatter().format(record))["message"] == "half \ud800 and whole \u00fc"

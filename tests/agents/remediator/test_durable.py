@@ -26,6 +26,8 @@ class Client:
 
     instances: dict[str, str] = field(default_factory=dict)
     raised: list[str] = field(default_factory=list)
+    said: list[object] = field(default_factory=list)
+    inputs: list[object] = field(default_factory=list)
     purged: list[str] = field(default_factory=list)
     broken: bool = False
 
@@ -39,6 +41,7 @@ class Client:
         if instance_id in self.instances:
             raise Exception("already exists")
         self.instances[instance_id] = "Running"
+        self.inputs.append(given)
         return instance_id
 
     async def purge_instance_history(self, instance_id: str) -> None:
@@ -47,6 +50,7 @@ class Client:
 
     async def raise_event(self, instance_id: str, name: str, data: object) -> None:
         self.raised.append(instance_id)
+        self.said.append(data)
 
     async def terminate(self, instance_id: str, reason: str) -> None:
         self.instances[instance_id] = "Terminated"
@@ -147,6 +151,7 @@ class Task:
 
     def __init__(self, name: str) -> None:
         self.name, self.is_completed, self.cancelled = name, False, False
+        self.result: object = None
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -157,13 +162,14 @@ class Context:
 
     instance_id = "a1"
 
-    def __init__(self) -> None:
+    def __init__(self, first: float | None = None) -> None:
+        self.first = first
         self.current_utc_datetime = T0
         self.timers: list[Task] = []
         self.anew = 0
 
-    def get_input(self) -> dict[str, str]:
-        return {"approval_id": "a1"}
+    def get_input(self) -> dict[str, object]:
+        return {"approval_id": "a1", **({durable.FIRST: self.first} if self.first is not None else {})}
 
     def call_activity_with_retry(self, name: str, retry: object, given: dict[str, str]) -> Task:
         return Task(name)
@@ -229,3 +235,45 @@ def test_D2_a_long_wait_begins_its_history_anew() -> None:
         steps.send(looked(False))
     assert ended.value.value == "continued"
     assert context.anew == 1
+
+
+def test_D2_a_wait_is_told_how_long_it_may_sleep_first(loop: asyncio.AbstractEventLoop) -> None:
+    client = Client()
+    DurableWaits(client, loop).start("a1", timedelta(seconds=60))
+    DurableWaits(client, loop).start("a2")
+    assert client.inputs == [{"approval_id": "a1", durable.FIRST: 60.0}, {"approval_id": "a2"}]
+
+
+def test_D3_a_wait_is_told_that_the_hop_of_the_vote_carries_the_decision_on(loop: asyncio.AbstractEventLoop) -> None:
+    client = Client({"a1": "Running", "a2": "Running"})
+    DurableWaits(client, loop).wake("a1", decided=True)
+    DurableWaits(client, loop).wake("a2")
+    assert client.said == [{durable.DECIDED: True}, {}]
+
+
+def test_D2_an_orchestration_that_was_told_so_sleeps_before_it_reads_the_store() -> None:
+    context = Context(first=60.0)
+    steps = flow(context)
+    waiting = next(steps)
+    assert [task.name for task in waiting] == [durable.VOTE, "timer 12:01:00"]
+    waiting[1].is_completed = True
+    assert steps.send(waiting[1]).name == durable.LOOK
+
+
+@pytest.mark.parametrize("said", [{}, None, "decided", {durable.DECIDED: False}])
+def test_D2_a_vote_that_does_not_say_decided_has_the_store_read(said: object) -> None:
+    steps = flow(Context(first=60.0))
+    vote = next(steps)[0]
+    vote.is_completed, vote.result = True, said
+    assert steps.send(vote).name == durable.LOOK
+
+
+def test_D3_a_vote_that_says_decided_ends_the_orchestration() -> None:
+    context = Context(first=60.0)
+    steps = flow(context)
+    vote = next(steps)[0]
+    vote.is_completed, vote.result = True, {durable.DECIDED: True}
+    with pytest.raises(StopIteration) as ended:
+        steps.send(vote)
+    assert ended.value.value == "decided"
+    assert context.timers[0].cancelled

@@ -44,14 +44,14 @@ class Client:
         found: dict[str, Any] = self("get_status", instance_id=chosen, **options)
         return found
 
-    def reached(self, chosen: str, probe: Callable[[dict[str, Any]], bool], within_s: float = 10.0) -> dict[str, Any]:
+    def reached(self, chosen: str, probe: Callable[[dict[str, Any]], bool], within_s: float = 30.0) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
             found = self.status(chosen)
             return found if probe(found) else None
 
         return until(look, within_s, f"a state of {chosen}, which is {self.status(chosen)}")
 
-    def ended(self, chosen: str, within_s: float = 10.0) -> dict[str, Any]:
+    def ended(self, chosen: str, within_s: float = 30.0) -> dict[str, Any]:
         return self.reached(chosen, lambda found: found["runtimeStatus"] in FINISHED, within_s)
 
     def heal(self, key: str) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 T = TypeVar("T")
 
 
-def until(probe: Callable[[], T | None], within_s: float = 10.0, what: str = "the condition") -> T:
+def until(probe: Callable[[], T | None], within_s: float = 30.0, what: str = "the condition") -> T:
     """Waits for a probe to give something true."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

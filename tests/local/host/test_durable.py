@@ -35,7 +35,7 @@ def status(host: HostProcess, chosen: str) -> Any:
     return host.http.post(f"/do/status/{chosen}").json()
 
 
-def ended(host: HostProcess, chosen: str, within_s: float = 10.0) -> Any:
+def ended(host: HostProcess, chosen: str, within_s: float = 30.0) -> Any:
     def probe() -> Any:
         found = status(host, chosen)
         return found if found["runtimeStatus"] in FINISHED else None

@@ -83,6 +83,28 @@ class FakeSource:
         self._queue.closed += 1
 
 
+class NoWaiting(asyncio.SelectorEventLoop):
+    """A loop without time of its own: when nobody has anything to do, its clock goes to the next timer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._skipped_s = 0.0
+        select = self._selector.select  # type: ignore[attr-defined]
+
+        def ahead(timeout: float | None = None) -> Any:
+            found = select(0 if timeout is None or timeout > 0 else timeout)
+            if not found and timeout is None:
+                return select(None)
+            if not found:
+                self._skipped_s += timeout or 0.0
+            return found
+
+        self._selector.select = ahead  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return super().time() + self._skipped_s
+
+
 async def eventually(probe: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not probe():
@@ -110,7 +132,8 @@ def scenario(
             await pump.finish(1)
         assert queue.opened == queue.closed
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=NoWaiting) as runner:
+        runner.run(run())
 
 
 def test_success_completes_and_failure_abandons() -> None:

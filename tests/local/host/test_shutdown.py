@@ -11,6 +11,7 @@ import time
 
 import httpx2
 
+from local.host.app import DRAIN_S
 from tests.local.host.conftest import StartHost
 from tests.local.host.process import APPS, ROOT, until
 
@@ -27,10 +28,10 @@ def test_sigterm_answers_the_running_request_and_refuses_new_ones(start_host: St
         until(lambda: other.get("/admin/host/status").json()["state"] == "draining")
         refused = other.get("/slow")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
-    asking.join(5)
+    asking.join(20)
     assert [(one.status_code, one.text) for one in answers] == [(200, "finished")]
-    assert host.process.wait(5) == 0
-    assert time.monotonic() - began < 4
+    assert host.process.wait(20) == 0
+    assert time.monotonic() - began < DRAIN_S, "it ends with the request, and not with its patience"
 
 
 def test_a_thread_past_its_time_limit_does_not_hold_the_exit(start_host: StartHost) -> None:
@@ -38,7 +39,7 @@ def test_a_thread_past_its_time_limit_does_not_hold_the_exit(start_host: StartHo
     assert host.http.get("/slow/sync").status_code == 500
     began = time.monotonic()
     assert host.terminate() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < DRAIN_S
 
 
 def test_the_host_ends_with_its_parent(start_host: StartHost) -> None:
@@ -47,7 +48,7 @@ def test_the_host_ends_with_its_parent(start_host: StartHost) -> None:
         assert host.process.poll() is None
         assert parent.stdin is not None
         parent.stdin.close()
-        parent.wait(5)
+        parent.wait(20)
     assert host.process.wait(5) == 0
 
 

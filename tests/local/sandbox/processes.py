@@ -47,6 +47,6 @@ def _ready(process: subprocess.Popen[str]) -> str:
     return match[1]
 
 
-def ended(process: subprocess.Popen[str], within_s: float = 10.0) -> int:
+def ended(process: subprocess.Popen[str], within_s: float = 30.0) -> int:
     """The exit code, waited for."""
     return process.wait(within_s)

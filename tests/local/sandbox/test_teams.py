@@ -207,6 +207,6 @@ def test_readable_keeps_reading_order_and_flattens_columns() -> None:
 def test_checking_a_card_is_quick() -> None:
     content = card()
     card_problem(content)
-    started = time.perf_counter()
+    started = time.thread_time()  # of the processor: what others do on the machine does not count
     card_problem(content)
-    assert time.perf_counter() - started < 1.0
+    assert time.thread_time() - started < 1.0

@@ -138,7 +138,7 @@ class Sdk:
         self.run(self.client.close())
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Wait for a condition; fails after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -18,7 +18,7 @@ class Peer:
     """Speaks frames; ``expect`` waits for the next one of a kind and passes over others."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         self._reader = FrameReader(1 << 20)
         self._seen: list[Header | Frame] = []
 

@@ -21,7 +21,7 @@ from tests.local.servicebus.peer import Peer
 def get(running: RunningBroker, path: str, method: str = "GET") -> tuple[int, object]:
     request = urllib.request.Request(f"http://127.0.0.1:{running.stats_port}{path}", method=method)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as exc:
         with exc:
@@ -47,7 +47,7 @@ def test_everything_else(broker: RunningBroker, path: str, method: str, status: 
 
 @pytest.mark.parametrize("raw", [b"\x00\r\n\r\n", b"x" * 20_000], ids=["no-request-line", "an-endless-head"])
 def test_what_is_not_http_gets_a_400(broker: RunningBroker, raw: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", broker.stats_port), timeout=5) as peer:
+    with socket.create_connection(("127.0.0.1", broker.stats_port), timeout=20) as peer:
         peer.sendall(raw)
         assert peer.recv(100).startswith(b"HTTP/1.1 400 ")
 

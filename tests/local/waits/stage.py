@@ -166,22 +166,23 @@ class Stage:
 
     def command(self, approval_id: str, verb: str, method: str = "POST") -> int:
         """What an operator can do to an instance; the status of the answer."""
-        return self.hosts[-1].http.request(method, f"{RPC}/{approval_id}{verb}").status_code
+        body: dict[str, object] | None = {} if verb.startswith("/raiseEvent") else None
+        return self.hosts[-1].http.request(method, f"{RPC}/{approval_id}{verb}", json=body).status_code
 
     def running(self) -> int:
-        """Waits that have read the store and wait."""
+        """Waits that have begun to wait."""
         path = f"{RPC}/?runtimeStatus=Running&showInput=false&top=1000"
         return len([one for one in self.hosts[-1].http.get(path).json() if one["customStatus"]])
 
     def looked(self, approval_id: str) -> bool:
-        """Whether the wait has read the store and waits now."""
+        """Whether the wait has begun: it has read the store, or its hop has just written what it would read."""
         found = self.instance(approval_id)
         return bool(found and found["customStatus"])
 
     def decision(self, approval_id: str) -> Decision | None:
         return approvals.decision_of(self.store, approval_id)
 
-    def decided(self, asked: ApprovalRequest, within_s: float = 10.0) -> Decision:
+    def decided(self, asked: ApprovalRequest, within_s: float = 30.0) -> Decision:
         """The decision, once it has been carried into the incident."""
 
         def look() -> Decision | None:

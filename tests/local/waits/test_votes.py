@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shared.model.approval import Choice
+from shared.records import approvals
 from tests.local.host.process import until
 from tests.local.waits.stage import Stage
 
@@ -27,6 +28,7 @@ def test_D1_a_vote_that_is_told_three_times_counts_once(stage: Stage) -> None:
 
 def test_D1_a_vote_before_the_wait_begins_counts(stage: Stage) -> None:
     asked = stage.prepare()
+    approvals.create(stage.store, asked)  # by an attempt of its hop that died right after
     stage.vote(asked, choice=Choice.REJECT)  # its event finds no instance, which is no error
     stage.quiet()
     assert stage.instance(asked.id) == {}
@@ -60,6 +62,9 @@ def test_D3_a_wait_that_is_started_once_more_carries_nothing_on_twice(stage: Sta
     stage.decided(asked)
     until(lambda: stage.instance(asked.id)["runtimeStatus"] == "Completed")
     assert stage.command(asked.id, beside) == 202
+    if again == "false":  # it sleeps first, as it did, and reads the store when it is woken
+        until(lambda: stage.instance(asked.id)["runtimeStatus"] == "Running")
+        assert stage.command(asked.id, "/raiseEvent/vote") == 202
     until(lambda: stage.instance(asked.id)["runtimeStatus"] == "Completed")
     stage.held_to(asked, "approved", ("olga",))
 
@@ -70,11 +75,29 @@ def test_D2_a_wait_that_is_gone_is_begun_anew_and_finds_the_votes(stage: Stage, 
     assert stage.command(asked.id, "/terminate?reason=test") == 202
     if how == "purge":
         assert stage.command(asked.id, "", "DELETE") == 200
-    stage.vote(asked)
+    stage.vote(asked, told=0)
     stage.quiet()
     assert stage.decision(asked.id) is None
     stage.sweep()
     stage.held_to(asked, "approved", ("olga",))
+
+
+@pytest.mark.parametrize("how", ["terminate", "purge"])
+def test_D3_a_vote_that_is_told_needs_no_wait(stage: Stage, how: str) -> None:
+    asked = stage.ask()
+    assert stage.command(asked.id, "/terminate?reason=test") == 202
+    if how == "purge":
+        assert stage.command(asked.id, "", "DELETE") == 200
+    stage.vote(asked)
+    stage.held_to(asked, "approved", ("olga",))
+
+
+def test_D3_the_wait_ends_with_the_vote_that_decides_and_has_read_nothing(stage: Stage) -> None:
+    asked = stage.ask()
+    stage.vote(asked)
+    stage.held_to(asked, "approved", ("olga",))
+    until(lambda: stage.instance(asked.id)["runtimeStatus"] == "Completed")
+    assert stage.instance(asked.id)["customStatus"] == {"looks": 0, "decided": False}
 
 
 def test_D2_a_suspended_wait_goes_on_when_somebody_votes(stage: Stage) -> None:

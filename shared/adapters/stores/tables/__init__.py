@@ -1,1 +1,1 @@
-"""Rows in Azure Table Storage: settings, store, the SDK behind one seam, and what its answers mean."""
+"""Rows in Azure Table Storage: settings, store, two clients behind one seam, and what the service's answers mean."""

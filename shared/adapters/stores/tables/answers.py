@@ -28,6 +28,7 @@ TABLE_EXISTS = frozenset({"TableAlreadyExists"})
 _BUSY = frozenset({"ServerBusy"})
 _ABOUT_ROWS = {TABLE_NOT_FOUND} | GONE | EXISTS | CHANGED | TABLE_EXISTS
 
+_CODE = re.compile(rb"<(?:\w+:)?code>(\w{1,80})</", re.IGNORECASE)
 _INDEX = re.compile(r"\s*(\d{1,3}):")
 
 
@@ -83,6 +84,16 @@ def code_of(response: Any) -> str:
     except (ValueError, TypeError, LookupError, AttributeError):
         header = response.headers.get("x-ms-error-code") if response is not None else None
         return str(header or "")
+
+
+def said(body: bytes) -> tuple[str, str]:
+    """The service's error code and its words; empty when the body, JSON or XML, has none."""
+    try:
+        content = json.loads(body)["odata.error"]
+        return str(content["code"]), str(content["message"]["value"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        found = _CODE.search(body)
+        return (found[1].decode(), "") if found else ("", "")
 
 
 def _meaning(error: Any, changes: bool) -> ArgusError | Refused:

@@ -12,6 +12,8 @@ from shared.adapters.registry import Adapter, Surroundings
 from shared.adapters.stores import limits
 from shared.adapters.stores.tables import answers
 from shared.adapters.stores.tables.answers import Refused
+from shared.adapters.stores.tables.rest import RestService
+from shared.adapters.stores.tables.sdk import SdkService
 from shared.adapters.stores.tables.service import Service, Token
 from shared.adapters.stores.tables.settings import Config
 from shared.model.errors import Reason, TransientError
@@ -159,7 +161,8 @@ def _unexpected(refused: Refused) -> TransientError:
 
 
 def _build(_name: str, config: Config, _surroundings: Surroundings) -> Store:
-    return TablesStore(Service(config), config.table_prefix)
+    service: Service = SdkService(config) if config.client == "sdk" else RestService(config)
+    return TablesStore(service, config.table_prefix)
 
 
 ADAPTER: Adapter[Store] = Adapter(config=Config, build=_build)
