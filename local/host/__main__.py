@@ -29,7 +29,7 @@ ADDRESS = "127.0.0.1"
 PARENT_POLL_S = 0.5
 # How long a thread that computes keeps others from running. Ten functions at Python's 5 ms would let a loop that has
 # received something wait 50 ms for its turn, at every hop; a switch costs microseconds.
-SWITCH_S = 0.0005
+SWITCH_S = 0.002
 
 
 class Server(uvicorn.Server):

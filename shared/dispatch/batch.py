@@ -26,7 +26,8 @@ from shared.records import letters
 
 log = logging.getLogger("argus.dispatch")
 
-MAX_TOGETHER = 1000  # so many are sent before the next are looked at: a storm's first incident does not wait for all
+FIRST_TOGETHER = 500  # so many are sent before the next are looked at: a storm's first incidents do not wait for all
+MAX_TOGETHER = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ def signals(engine: Engine, bodies: Sequence[bytes]) -> None:
     """
     taken = list(_taken(engine, bodies))
     judged = [one for one in taken if one.signal.kind is SignalKind.ALERT]
-    for begin in range(0, len(judged), MAX_TOGETHER):
+    _together(engine, judged[:FIRST_TOGETHER])
+    for begin in range(FIRST_TOGETHER, len(judged), MAX_TOGETHER):
         _together(engine, judged[begin : begin + MAX_TOGETHER])
     for one in taken:
         if one.signal.kind is not SignalKind.ALERT:

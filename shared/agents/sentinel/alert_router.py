@@ -122,11 +122,13 @@ def route_all(
         ]
         storm = opened + sum(plan.create for plan in plans) > ports.settings.policy.brake.new_incidents_per_minute
         created = [plan.group for plan in plans if plan.create and plan.group is not None]
+        created = [group for group in created if not memory.offered(group.incident_id, now)]
         messages = [*creation_messages(created, now, ports.store)]
         messages += [message for plan in plans for message in plan.messages(ports.store, now, storm)]
         messages += _joins_that_wait(plans, now, storm, ports.store)
         if messages:
             ports.bus.send(DESTINATION[GroupChanged], messages)
+            memory.offer((group.incident_id for group in created), now)
         waiting, written = {}, []
         for plan in plans:
             if not plan.changed or groups.put_members(ports.store, plan.key, plan.rows, plan.changed, now):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,6 +28,7 @@ READ_AGAIN = timedelta(seconds=1)  # a group whose incident is not open yet, or 
 WRITE_EVERY = timedelta(seconds=5)  # rule S6
 FORGOTTEN = timedelta(days=7)
 MAX_SEEN = 50_000
+OFFERED = timedelta(seconds=10)  # a creation waits no longer on its queue, or it is worth another
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class FoldMemory:
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._said: dict[tuple[str, str], tuple[datetime, Severity]] = {}
         self._read_again: dict[str, datetime] = {}
+        self._offered: dict[str, datetime] = {}
         self._tidied_at: datetime | None = None
         self._counts: dict[tuple[str, str], dict[str, Repeats]] = {}
         self._unwritten: set[tuple[str, str]] = set()
@@ -136,6 +139,18 @@ class FoldMemory:
         with self._lock:
             count = -firing.count if back else firing.count
             self._add(firing.group_key, generation, Repeats(count, now, firing.at))
+
+    def offered(self, incident_id: str, now: datetime) -> bool:
+        """Whether this process has put the creation of this incident on the bus a moment ago."""
+        with self._lock:
+            return now < self._offered.get(incident_id, now)
+
+    def offer(self, incident_ids: Iterable[str], now: datetime) -> None:
+        """The bus has the creations of these incidents; for some seconds nobody here need send them again (rule S3)."""
+        with self._lock:
+            if len(self._offered) >= MAX_SEEN:
+                self._offered = {known: until for known, until in self._offered.items() if until > now}
+            self._offered.update(dict.fromkeys(incident_ids, now + OFFERED))
 
     def forget(self, group_key: str, fingerprint: str) -> None:
         """The alert is in another state now; its next firing must be looked at."""
