@@ -45,7 +45,7 @@ class Setup:
     rps: float
     instances: int
     credits: float
-    batch: int = 200
+    batch: int = 32
     deployments: int = 1
 
 

@@ -20,7 +20,6 @@ from shared.model.event import (
     Event,
     GroupChanged,
     GroupChangeKind,
-    GroupsOpened,
     SignalsReceived,
     TicketRequested,
 )
@@ -123,45 +122,6 @@ class TestSignals:
             "join",
             "join",
         ]
-
-    def test_S3_creations_of_a_storm_travel_together_and_each_is_worked_off_as_its_own_event(
-        self, world: World
-    ) -> None:
-        services = [f"service-{number:02}" for number in range(30)]
-        told_once = told(world, *(one for service in services for one in many(world, 2, service)))
-        dispatch.signals(world.engine, [told_once])
-        bundles = [e.data for e in world.sent(GroupsOpened) if isinstance(e.data, GroupsOpened)]
-        assert [len(bundle.creations) for bundle in bundles] == [16, 14]
-        assert [e.data.kind for e in changes(world) if isinstance(e.data, GroupChanged)] == ["join"] * 5
-        world.settle()
-        found = sorted(every(world), key=lambda incident: incident.service)
-        assert [incident.service for incident in found] == services
-        creations = [codec.decode_event(text.encode()) for bundle in bundles for text in bundle.creations]
-        for creation in creations:  # the very events that the claims hold
-            assert world.inner.get(Table.INCIDENTS, creation.subject, incidents.INBOX + creation.id)
-        dispatch.signals(world.engine, [told_once])
-        dispatch.hop_many(world.engine, Queue.INCIDENTS, [codec.encode_event(creation) for creation in creations])
-        world.settle()
-        world.pass_time(timedelta(minutes=1))
-        assert {incident.alert_count for incident in every(world)} == {2}
-        assert len(every(world)) == 30
-        assert not world.audit_problem()
-
-    def test_joins_wait_for_ten_seconds_in_a_storm_but_for_those_that_end_something(self, world: World) -> None:
-        services = [f"service-{number:02}" for number in range(30)]
-        dispatch.signals(world.engine, [told(world, *(many(world, 1, service)[0] for service in services))])
-        world.settle()
-        worse = [replace(many(world, 2, service)[1], severity=Severity.SEV0) for service in services]
-        dispatch.signals(world.engine, [told(world, *worse)])
-        due = [event.not_before for event in changes(world) if isinstance(event.data, GroupChanged)]
-        waits = {at - world.now for at in due if at is not None}
-        assert len(due) == 5 == len(waits), "each group has its own part of the ten seconds"
-        assert all(timedelta(0) < wait <= timedelta(seconds=10) for wait in waits)
-        over = replace(many(world, 1, "service-07")[0], status=Status.RESOLVED, id="over", at=world.now)
-        dispatch.signals(world.engine, [told(world, over)])
-        assert changes(world)[-1].not_before is None
-        world.pass_time(timedelta(seconds=12))
-        assert {(incident.alert_count, incident.severity) for incident in every(world)} == {(2, Severity.SEV0)}
 
     def test_mere_joins_are_heard_together_and_what_matters_at_once(self, world: World) -> None:
         world.send_everything()

@@ -243,6 +243,7 @@ class SqliteStore:
                 # SQLite does not wait when two processes turn a new file to WAL at once, it refuses one of them.
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = NORMAL")
+                db.execute("PRAGMA wal_autocheckpoint = 8000")  # 32 MB: pages of a storm are copied once, not often
                 db.execute(_SCHEMA)
                 return db
             except sqlite3.OperationalError as exc:

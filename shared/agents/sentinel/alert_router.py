@@ -39,6 +39,7 @@ FOLDED = "folded"
 MAX_TRIES = 40
 CLOSING_AGAIN = timedelta(seconds=5)
 CROWDED_AGAIN = timedelta(seconds=1)
+STORM_REST = timedelta(seconds=5)  # at least so long joins wait in a storm: that everybody is told of comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def route_all(
     Claims are written first, then everything is sent in one go, then the members of each group are written in one
     transaction, then the alert list (rule S5). A group that somebody else changed meanwhile is done again, alone.
 
-    In a storm joins wait for ten seconds unless they end something: that every service is told of comes first.
+    In a storm joins wait for some seconds unless they end something: that every service is told of comes first.
 
     Args:
         opened: incidents that this process has opened within a minute; with those of this batch they make a storm when
@@ -203,7 +204,8 @@ class _Plan:
         if self.urgent(storm):
             return None
         crowded = storm or len(self.rows.members) >= CROWD
-        return next_round(now, CROWD_EVERY if crowded else JOIN_EVERY, self.key)
+        begin = now + STORM_REST if storm else now
+        return next_round(begin, CROWD_EVERY if crowded else JOIN_EVERY, self.key)
 
     def urgent(self, storm: bool) -> bool:
         """Whether the joins must be heard at once: a resolve, and but for a storm something worse or the beginning."""
