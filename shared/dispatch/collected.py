@@ -6,14 +6,11 @@ hundred incidents that begin at once would wait for as many.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from shared.model.errors import PermanentError
 from shared.model.pipeline import Queue
 from shared.ports.bus import Bus, Message
-
-log = logging.getLogger("argus.dispatch")
 
 
 class Collected:
@@ -36,17 +33,18 @@ class Collected:
 
         Raises:
             TransientError: the bus cannot be reached; what could not be sent is kept.
+            PermanentError: the bus takes one of them never; all others are sent.
         """
+        refused: PermanentError | None = None
         for queue in list(self._kept):
             try:
                 self._bus.send(queue, self._kept[queue])
             except PermanentError:  # one of them; the others must not suffer
                 for message in self._kept[queue]:
-                    self._alone(queue, message)
+                    try:
+                        self._bus.send(queue, (message,))
+                    except PermanentError as error:
+                        refused = error
             del self._kept[queue]
-
-    def _alone(self, queue: Queue, message: Message) -> None:
-        try:
-            self._bus.send(queue, (message,))
-        except PermanentError as error:
-            log.error("message %s for %s is left to the sweep: %s", message.message_id, queue, error)
+        if refused is not None:
+            raise refused
