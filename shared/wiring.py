@@ -137,7 +137,7 @@ def app() -> App:
     built = build(Path(os.environ.get("ARGUS_CONFIG") or DEFAULT_CONFIG), os.environ)
     if built.ports.settings.telemetry.logs == "json":
         json_log.use()
-    process.write_counts_in_time(built.engine)
+    process.keep_in_order(built.engine)
     process.leave_the_old_alone()
     environ: Mapping[str, str] = os.environ
     if environ.get("ServiceBusConnection"):

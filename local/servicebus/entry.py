@@ -3,7 +3,8 @@
 In: nothing. Out: ``QueuePolicy``, ``Entry``, ``Lock``, and the protocol ``Journal``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 from uuid import UUID
@@ -35,17 +36,31 @@ class QueuePolicy:
 
 @dataclass(slots=True)
 class Entry:
-    """A message in a queue. ``due_ms`` is set while it waits for its scheduled time."""
+    """A message in a queue. ``due_ms`` is set while it waits for its scheduled time.
+
+    Attributes:
+        held: the message, where it is in memory; one of a long queue is not, and is read when somebody asks for it.
+        fetch: reads it; given the sequence number.
+    """
 
     seq: int
     first_seq: int
-    message: Message
+    held: Message | None
     enqueued_ms: int
     ttl_ms: int | None
     delivery_count: int = 0
     due_ms: int | None = None
     dead: bool = False
     deferred: bool = False
+    fetch: Callable[[int], Message] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def message(self) -> Message:
+        """The message, wherever it is."""
+        if self.held is not None:
+            return self.held
+        assert self.fetch is not None, "a message is let go of only where it can be read again"
+        return self.fetch(self.seq)
 
     @property
     def expires_ms(self) -> int:
@@ -77,6 +92,9 @@ class Journal(Protocol):
 
     def drop(self, queue: str, seq: int) -> None:
         """Delete a message."""
+
+    def read(self, queue: str, seq: int) -> Message:
+        """A message that was put, committed or not."""
 
     def remember(self, queue: str, key: bytes, seq: int, until_ms: int) -> None:
         """Insert or replace a message id for duplicate detection."""

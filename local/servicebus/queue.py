@@ -6,6 +6,7 @@ In: operations and ``now_ms`` (milliseconds since the epoch). Out: messages, out
 import heapq
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from uuid import UUID, uuid4
 
 from local.servicebus.duplicates import Duplicates
@@ -14,6 +15,9 @@ from local.servicebus.errors import AmqpError, Condition
 from local.servicebus.sections import DESCRIPTION, REASON, Changes, Message, check_size
 
 __all__ = ["Entry", "Journal", "Lock", "Queue", "QueuePolicy"]
+
+
+MAX_HELD_BYTES = 1024 * 1024  # what a queue has in memory; the messages behind are read when their turn comes
 
 
 class Queue:
@@ -25,6 +29,8 @@ class Queue:
         self.is_dead_letter = parent is not None
         self.dead_letter = self if parent is not None else Queue(policy, journal, parent=self)
         self._entries: dict[int, Entry] = {}
+        self._held_bytes = 0
+        self._fetch = partial(journal.read, policy.name)
         self._ready: list[int] = []
         self._locks: dict[UUID, Lock] = {}
         self._locked: dict[int, UUID] = {}
@@ -83,9 +89,7 @@ class Queue:
     def take_next(self, now_ms: int) -> Entry | None:
         """Remove the oldest available message (receive and delete), or None."""
         entry = self._next(now_ms)
-        if entry is not None:
-            self._remove(entry)
-        return entry
+        return None if entry is None else self._take(entry)
 
     def lock_deferred(self, seqs: Sequence[int], now_ms: int) -> list[Lock]:
         """Lock deferred messages, all or none; they stay deferred until one settles them otherwise.
@@ -97,10 +101,7 @@ class Queue:
 
     def take_deferred(self, seqs: Sequence[int], now_ms: int) -> list[Entry]:
         """Remove deferred messages (receive and delete), all or none; errors as ``lock_deferred``."""
-        found = self._deferred(seqs, now_ms)
-        for entry in found:
-            self._remove(entry)
-        return found
+        return [self._take(entry) for entry in self._deferred(seqs, now_ms)]
 
     def peek(self, from_seq: int, count: int, now_ms: int) -> list[Entry]:
         """Look without touching: at most ``count`` messages from a sequence number on, in order.
@@ -235,6 +236,10 @@ class Queue:
 
     def _hold(self, entry: Entry) -> None:
         self._entries[entry.seq] = entry
+        entry.fetch = self._fetch
+        message, entry.held = entry.held, None
+        if message is not None and self._held_bytes + message.size <= MAX_HELD_BYTES:
+            self._have(entry, message)
         if entry.due_ms is not None:
             self._arm(entry.due_ms, entry.seq)
             return
@@ -290,7 +295,7 @@ class Queue:
         if changes:
             message = entry.message.with_application_properties(changes)
             check_size(len(message.encode()))
-            entry.message = message
+            self._have(entry, message)
         self._clear(token)
         return entry
 
@@ -335,21 +340,37 @@ class Queue:
         told = {REASON: reason, DESCRIPTION: description}
         extra: Changes = {key: value for key, value in told.items() if value is not None}
         message = entry.message.with_application_properties(extra) if extra else entry.message
-        buried = replace(entry, message=message, dead=True, deferred=False)
-        del self._entries[entry.seq]
+        buried = replace(entry, held=message, dead=True, deferred=False)
+        self._let_go(entry)
         self._journal.put(self.policy.name, buried)
         self.dead_letter._hold(buried)
 
     def _activate(self, entry: Entry, now_ms: int) -> None:
         # As in Azure, a scheduled message is given its place in the queue only when its time has come.
+        message = entry.message
         self._remove(entry)
-        active = replace(entry, seq=self._next_seq(), due_ms=None, enqueued_ms=now_ms)
+        active = replace(entry, held=message, seq=self._next_seq(), due_ms=None, enqueued_ms=now_ms)
         self._journal.put(self.policy.name, active)
         self._hold(active)
 
+    def _take(self, entry: Entry) -> Entry:
+        message = entry.message
+        self._remove(entry)
+        entry.held = message
+        return entry
+
     def _remove(self, entry: Entry) -> None:
-        del self._entries[entry.seq]
+        self._let_go(entry)
         self._journal.drop(self.policy.name, entry.seq)
+
+    def _let_go(self, entry: Entry) -> None:
+        del self._entries[entry.seq]
+        self._have(entry, None)
+
+    def _have(self, entry: Entry, message: Message | None) -> None:
+        """Hold a message in memory, instead of what was held of it."""
+        self._held_bytes += (message.size if message else 0) - (entry.held.size if entry.held else 0)
+        entry.held = message
 
 
 def _with_id(message: Message) -> Message:

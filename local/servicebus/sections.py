@@ -57,6 +57,11 @@ class Message:
     rest: bytes
 
     @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        return len(self.rest) + len(self.application) + len(self.properties) + len(self.annotations)
+
+    @property
     def dedup_key(self) -> bytes | None:
         """The message id in one canonical spelling, or None when there is none."""
         return None if self.message_id is None else encode(self.message_id)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from local.servicebus.entry import Entry
-from local.servicebus.sections import parse_message
+from local.servicebus.sections import Message, parse_message
 
 SCHEMA_VERSION = 2
 _SCHEMA = """
@@ -69,15 +69,18 @@ class Store:
             raise
 
     def load(self, queue: str) -> tuple[list[Entry], list[tuple[bytes, int, int]], int]:
-        """Everything kept for a queue: messages, message ids (key, seq, until_ms), last sequence number."""
+        """Everything kept for a queue: messages, message ids (key, seq, until_ms), last sequence number.
+
+        The messages themselves stay where they are until ``read``.
+        """
         rows = self._db.execute(
-            "SELECT seq, first_seq, body, enqueued_ms, ttl_ms, delivery_count, due_ms, dead, deferred"
+            "SELECT seq, first_seq, enqueued_ms, ttl_ms, delivery_count, due_ms, dead, deferred"
             " FROM messages WHERE queue = ? ORDER BY seq",
             (queue,),
         )
         entries = [
-            Entry(seq, first, parse_message(body), enqueued, ttl, count, due, bool(dead), bool(deferred))
-            for seq, first, body, enqueued, ttl, count, due, dead, deferred in rows
+            Entry(seq, first, None, enqueued, ttl, count, due, bool(dead), bool(deferred))
+            for seq, first, enqueued, ttl, count, due, dead, deferred in rows
         ]
         ids = self._db.execute("SELECT key, seq, until_ms FROM message_ids WHERE queue = ?", (queue,)).fetchall()
         last = self._db.execute("SELECT last FROM sequences WHERE queue = ?", (queue,)).fetchone()
@@ -96,6 +99,11 @@ class Store:
     def drop(self, queue: str, seq: int) -> None:
         """Delete a message."""
         self._write("DELETE FROM messages WHERE queue = ? AND seq = ?", (queue, seq))
+
+    def read(self, queue: str, seq: int) -> Message:
+        """A message that was put, committed or not."""
+        row = self._db.execute("SELECT body FROM messages WHERE queue = ? AND seq = ?", (queue, seq)).fetchone()
+        return parse_message(row[0])
 
     def remember(self, queue: str, key: bytes, seq: int, until_ms: int) -> None:
         """Insert or replace a message id for duplicate detection."""

@@ -33,6 +33,8 @@ LOCK_WAIT_S = 20.0
 ORPHAN_WAIT_S = 5.0
 HOSTS_WAIT_S = 10.0  # a host without its parent drains for 8 s
 FAR_SIDES_OWN = {name for name in SECRET_NAMES if name.startswith("ARGUS_SANDBOX_")} | {azurite.KEY}
+# For glibc: what a batch has given back goes back to the system, instead of waiting in one arena for each thread.
+MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "1048576"}
 ROLES = {"host": "edge,core,exec", "edge": "edge", "core": "core", "exec": "exec"}
 
 
@@ -148,7 +150,7 @@ class Stack:
     def environ(self) -> dict[str, str]:
         """Environment of every child: ours, without what a shell may have set for another ARGUS."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ARGUS_")}
-        return {**kept, **self.secrets, "PYTHONUNBUFFERED": "1"}
+        return {**MEMORY, **kept, **self.secrets, "PYTHONUNBUFFERED": "1"}
 
     def settings(self) -> dict[str, str]:
         """App settings of the hosts."""

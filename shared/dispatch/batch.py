@@ -27,7 +27,7 @@ from shared.records import letters
 log = logging.getLogger("argus.dispatch")
 
 FIRST_TOGETHER = 500  # so many are sent before the next are looked at: a storm's first incidents do not wait for all
-MAX_TOGETHER = 4000
+MAX_TOGETHER = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,20 @@ def signals(engine: Engine, bodies: Sequence[bytes]) -> None:
     Alerts of sources that have judged are routed together, a group at a time. Samples go through their rules one by
     one.
     """
-    taken = list(_taken(engine, bodies))
-    judged = [one for one in taken if one.signal.kind is SignalKind.ALERT]
-    _together(engine, judged[:FIRST_TOGETHER])
-    for begin in range(FIRST_TOGETHER, len(judged), MAX_TOGETHER):
-        _together(engine, judged[begin : begin + MAX_TOGETHER])
-    for one in taken:
+    together: list[_One] = []
+    samples: list[_One] = []
+    most = FIRST_TOGETHER
+    for one in _taken(engine, bodies):
         if one.signal.kind is not SignalKind.ALERT:
-            _alone(engine, one, partial(_one_signal, engine, one))
+            samples.append(one)
+            continue
+        together.append(one)
+        if len(together) >= most:
+            _together(engine, together)
+            together, most = [], MAX_TOGETHER
+    _together(engine, together)
+    for one in samples:
+        _alone(engine, one, partial(_one_signal, engine, one))
     engine.memory.flush(engine.ports.store, engine.clock())
 
 

@@ -27,6 +27,7 @@ from shared.records import incidents, journal
 log = logging.getLogger("argus.dispatch")
 
 MAX_MERGED = 12  # events of one commit: a transaction takes 100 rows, and each event brings up to six
+MAX_BYTES = 1024 * 1024  # of the messages that are read together; what is read takes ten times as much
 MAX_TRIES = 10
 SENT_TOGETHER = 8  # incidents whose messages are sent by one call; on a bus far away that is most of their time
 
@@ -39,6 +40,18 @@ def hop_many(engine: Engine, queue: Queue, bodies: Sequence[bytes]) -> None:
     Raises:
         TransientError: bus or store themselves failed; the host must abandon them all, and what was done is recognised.
     """
+    together: list[bytes] = []
+    size = 0
+    for body in bodies:
+        if together and size + len(body) > MAX_BYTES:
+            _work_off(engine, queue, together)
+            together, size = [], 0
+        together.append(body)
+        size += len(body)
+    _work_off(engine, queue, together)
+
+
+def _work_off(engine: Engine, queue: Queue, bodies: Sequence[bytes]) -> None:
     by_incident: dict[str, list[Event]] = {}
     for body in bodies:
         event = read(engine, queue, body)

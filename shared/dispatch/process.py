@@ -14,7 +14,7 @@ from shared.dispatch.engine import Engine
 from shared.model.pipeline import Queue, Role
 from shared.ports.bus import Bus
 
-WRITE_COUNTS_S = 1.0  # looks whether 5 s have passed; a longer beat would add itself to them (rule S6)
+LOOK_S = 1.0  # whether 5 s have passed since counts were written; a longer beat would add itself to them (rule S6)
 YOUNG = 20_000  # new objects between two looks for garbage; most of a hop's are gone before
 # What an alert's first notification goes through, and what the same hop sends beside it; and which app sends it.
 FIRST_USED: Mapping[Queue, Role] = {
@@ -51,16 +51,17 @@ def leave_the_old_alone() -> None:
     gc.set_threshold(YOUNG, 20, 50)
 
 
-def write_counts_in_time(engine: Engine) -> None:
-    """Write repeat counts also when no further batch comes, and before the process ends (rule S6)."""
+def keep_in_order(engine: Engine) -> None:
+    """Also when nothing comes: write repeat counts, and before the process ends (rule S6); forget what is over."""
 
     def write(force: bool) -> None:
         engine.memory.flush(engine.ports.store, engine.clock(), force)
 
-    def keep_writing() -> None:
-        while not over.wait(WRITE_COUNTS_S):
+    def keep_on() -> None:
+        while not over.wait(LOOK_S):
             write(force=False)
+            engine.recent.tidy(engine.clock())
 
     over = threading.Event()
-    threading.Thread(target=keep_writing, name="repeat-counts", daemon=True).start()
+    threading.Thread(target=keep_on, name="housekeeping", daemon=True).start()
     atexit.register(write, force=True)

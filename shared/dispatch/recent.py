@@ -35,7 +35,10 @@ _AT_ONCE = (
 
 @dataclass(slots=True)
 class _Kept:
-    loaded: Loaded
+    """``loaded`` is let go of when it is no longer fresh; in a storm an incident has heard of thousands of alerts."""
+
+    loaded: Loaded | None
+    version: int
     at: datetime
     emitted: OrderedDict[str, None]
 
@@ -51,6 +54,7 @@ class Recent:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._fresh: OrderedDict[str, _Kept] = OrderedDict()
 
     def keep(self, loaded: Loaded, emitted: Iterable[str], now: datetime) -> None:
         """Remember a commit and the ids of the events it emitted; an older version never replaces a newer one."""
@@ -61,18 +65,26 @@ class Recent:
             ids.update(dict.fromkeys(emitted))
             while len(ids) > MAX_EMITTED:
                 ids.popitem(last=False)
-            if known is None or known.loaded.incident.version < incident.version:
-                known = _Kept(loaded, now, ids)
+            if known is None or known.version < incident.version:
+                known = _Kept(loaded, incident.version, now, ids)
+                self._fresh.pop(incident.id, None)
+                self._fresh[incident.id] = known
             self._kept[incident.id] = known
             while len(self._kept) > MAX_INCIDENTS:
-                self._kept.popitem(last=False)
+                self._fresh.pop(self._kept.popitem(last=False)[0], None)
+            self._let_go(now)
+
+    def tidy(self, now: datetime) -> None:
+        """Let go of what is no longer fresh, also when no further commit comes."""
+        with self._lock:
+            self._let_go(now)
 
     def forget(self, incident_id: str) -> None:
         """Somebody else changed the incident; what this process emitted stays known."""
         with self._lock:
             known = self._kept.get(incident_id)
             if known is not None:
-                known.at -= FRESH
+                known.loaded = None
 
     def of(self, event: Event, now: datetime) -> Loaded | None:
         """The incident of an event, where it need not be read."""
@@ -82,12 +94,20 @@ class Recent:
             return None
         with self._lock:
             known = self._kept.get(event.subject)
-        if known is None or event.id not in known.emitted or abs(now - known.at) >= FRESH:
-            return None
-        return known.loaded
+            if known is None or event.id not in known.emitted or abs(now - known.at) >= FRESH:
+                return None
+            return known.loaded
 
     def emitted(self, event: Event) -> bool:
         """Whether a commit of this process wrote the event into the outbox."""
         with self._lock:
             known = self._kept.get(event.subject)
             return known is not None and event.id in known.emitted
+
+    def _let_go(self, now: datetime) -> None:
+        while self._fresh:
+            known = next(iter(self._fresh.values()))
+            if abs(now - known.at) < FRESH:
+                return
+            known.loaded = None
+            self._fresh.popitem(last=False)

@@ -21,7 +21,7 @@ from shared.adapters.stores.sqlite import SqliteStore
 from shared.agents.sentinel import collector
 from shared.agents.sentinel.alert_router import FoldMemory
 from shared.agents.sentinel.alerts import alert_of
-from shared.dispatch.process import WRITE_COUNTS_S
+from shared.dispatch.process import LOOK_S
 from shared.model import codec
 from shared.model.errors import Reason, TransientError
 from shared.model.event import (
@@ -263,11 +263,11 @@ def test_S6_a_repeat_is_on_disk_6_s_later_whenever_the_last_batch_was(world: Wor
     memory.count(GROUP, 1, alert, at(batch_s))
     memory.flush(world.inner, at(batch_s))
     memory.count(GROUP, 1, alert, at(batch_s + 0.01))
-    beat = WRITE_COUNTS_S
+    beat = LOOK_S
     while counters.read(world.inner, GROUP, 1).count < 2 * alert.count:
         memory.flush(world.inner, at(beat))
         assert beat <= batch_s + 6.1
-        beat += WRITE_COUNTS_S
+        beat += LOOK_S
 
 
 class TestPeople:

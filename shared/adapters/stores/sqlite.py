@@ -244,6 +244,7 @@ class SqliteStore:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = NORMAL")
                 db.execute("PRAGMA wal_autocheckpoint = 8000")  # 32 MB: pages of a storm are copied once, not often
+                db.execute("PRAGMA cache_size = -512")  # KiB of each thread; what another one writes empties it anyway
                 db.execute(_SCHEMA)
                 return db
             except sqlite3.OperationalError as exc:

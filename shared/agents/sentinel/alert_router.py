@@ -5,7 +5,7 @@ In: alerts. Out: messages for the incident creator, rows of the groups, lines in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -39,6 +39,7 @@ FOLDED = "folded"
 MAX_TRIES = 40
 CLOSING_AGAIN = timedelta(seconds=5)
 CROWDED_AGAIN = timedelta(seconds=1)
+MAX_MEMBERS = 1_000  # of all groups that are in hand together; 200 large ones would take a hundred megabytes
 STORM_REST = timedelta(seconds=5)  # at least so long joins wait in a storm: that everybody is told of comes first
 
 
@@ -111,40 +112,75 @@ def route_all(
         TransientError: bus or store cannot be reached; what is not settled must be routed again.
         PermanentError: something can be neither sent nor written; route one by one to find out what.
     """
+    batch = _Batch(arrivals, ports, now, memory, settled)
     waiting: dict[str, list[int]] = {}
     for number, arrival in enumerate(arrivals):
         if settled[number] is None:
             waiting.setdefault(group_key(arrival.alert, ports.settings.routing), []).append(number)
     for _ in range(MAX_TRIES):
-        plans = [
-            plan
-            for key, numbers in waiting.items()
-            if (plan := _planned(key, numbers, arrivals, ports, now, memory, settled)) is not None
-        ]
-        storm = opened + sum(plan.create for plan in plans) > ports.settings.policy.brake.new_incidents_per_minute
-        created = [plan.group for plan in plans if plan.create and plan.group is not None]
-        created = [group for group in created if not memory.offered(group.incident_id, now)]
-        messages = [*creation_messages(created, now, ports.store)]
-        messages += [message for plan in plans for message in plan.messages(ports.store, now, storm)]
-        messages += _joins_that_wait(plans, now, storm, ports.store)
-        if messages:
-            ports.bus.send(DESTINATION[GroupChanged], messages)
-            memory.offer((group.incident_id for group in created), now)
-        waiting, written = {}, []
-        for plan in plans:
-            if not plan.changed or groups.put_members(ports.store, plan.key, plan.rows, plan.changed, now):
-                written.append(plan)
-            else:  # what was sent is recognised when it is sent again
-                waiting[plan.key] = [number for number, _ in plan.steps]
-        index.put_alerts(ports.store, [line for plan in written for line in plan.lines()])
-        for plan in written:
-            plan.settle(arrivals, memory, now, settled)
+        waiting = _routed(batch, waiting, opened)
         if not waiting:
             return
     for key, numbers in waiting.items():
         for number in numbers:
-            why = f"group {key!r} is changed by too many at once"
-            settled[number] = TransientError(why, Reason.CONFLICT, CROWDED_AGAIN)
+            batch.wait(number, f"group {key!r} is changed by too many at once", Reason.CONFLICT, CROWDED_AGAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What `route_all` was given."""
+
+    arrivals: Sequence[Arrival]
+    ports: Ports
+    now: datetime
+    memory: FoldMemory
+    settled: list[Settled]
+
+    def wait(self, number: int, why: str, reason: Reason, after: timedelta) -> None:
+        """The alert must be routed again."""
+        self.settled[number] = TransientError(why, reason, after)
+
+
+def _routed(batch: _Batch, waiting: Mapping[str, Sequence[int]], opened: int) -> dict[str, list[int]]:
+    """Route group after group, with so many members in memory at a time; returns what must be done again."""
+    crowded: dict[str, list[int]] = {}
+    plans: list[_Plan] = []
+    members = 0
+    for left, (key, numbers) in enumerate(waiting.items(), 1 - len(waiting)):
+        plan = _planned(batch, key, numbers)
+        if plan is not None:
+            plans.append(plan)
+            opened += plan.create
+            members += len(plan.rows.members) + len(plan.changed)
+        if plans and (left == 0 or members >= MAX_MEMBERS):
+            storm = opened > batch.ports.settings.policy.brake.new_incidents_per_minute
+            crowded.update(_carried_out(batch, plans, storm))
+            plans, members = [], 0
+    return crowded
+
+
+def _carried_out(batch: _Batch, plans: Sequence[_Plan], storm: bool) -> dict[str, list[int]]:
+    """Send and write; returns the alerts of groups that somebody else changed meanwhile."""
+    ports, now, memory = batch.ports, batch.now, batch.memory
+    created = [plan.group for plan in plans if plan.create and plan.group is not None]
+    created = [group for group in created if not memory.offered(group.incident_id, now)]
+    messages = [*creation_messages(created, now, ports.store)]
+    messages += [message for plan in plans for message in plan.messages(ports.store, now, storm)]
+    messages += _joins_that_wait(plans, now, storm, ports.store)
+    if messages:
+        ports.bus.send(DESTINATION[GroupChanged], messages)
+        memory.offer((group.incident_id for group in created), now)
+    crowded: dict[str, list[int]] = {}
+    written: list[_Plan] = []
+    for plan in plans:
+        if not plan.changed or groups.put_members(ports.store, plan.key, plan.rows, plan.changed, now):
+            written.append(plan)
+        else:  # what was sent is recognised when it is sent again
+            crowded[plan.key] = [number for number, _ in plan.steps]
+    index.put_alerts(ports.store, [line for plan in written for line in plan.lines()])
+    for plan in written:
+        plan.settle(batch)
+    return crowded
 
 
 @dataclass(slots=True)
@@ -218,12 +254,12 @@ class _Plan:
         worst = min([self.group.creator.severity.value, *before])
         return any(join.alert.severity.value < worst for join in self.joins)
 
-    def settle(self, arrivals: Sequence[Arrival], memory: FoldMemory, now: datetime, settled: list[Settled]) -> None:
+    def settle(self, batch: _Batch) -> None:
         for number, step in self.steps:
-            alert = arrivals[number].alert
-            settled[number] = Routed(step.what, step.reason, self.incident_of(step))
+            alert = batch.arrivals[number].alert
+            batch.settled[number] = Routed(step.what, step.reason, self.incident_of(step))
             if self.group is not None:
-                _remember(alert, step, self.group, self.known(alert.fingerprint), memory, now)
+                _remember(alert, step, self.group, self.known(alert.fingerprint), batch.memory, batch.now)
 
 
 def _joins_that_wait(plans: Sequence[_Plan], now: datetime, storm: bool, store: Store) -> Iterator[Message]:
@@ -238,15 +274,7 @@ def _joins_that_wait(plans: Sequence[_Plan], now: datetime, storm: bool, store: 
         yield from round_messages(joins, due, now, together[0].traceparent, store)
 
 
-def _planned(
-    key: str,
-    numbers: Sequence[int],
-    arrivals: Sequence[Arrival],
-    ports: Ports,
-    now: datetime,
-    memory: FoldMemory,
-    settled: list[Settled],
-) -> _Plan | None:
+def _planned(batch: _Batch, key: str, numbers: Sequence[int]) -> _Plan | None:
     """Decide about the alerts of one group; ``None`` when there is nothing left to do for any of them.
 
     Repeats are folded unless an alert before them in the batch may change what they mean.
@@ -254,36 +282,29 @@ def _planned(
     looked_at: set[str] = set()
     left: list[int] = []
     for number in numbers:
-        alert = arrivals[number].alert
-        folded_into = "" if alert.fingerprint in looked_at else memory.fold(key, alert, now)
+        alert = batch.arrivals[number].alert
+        folded_into = "" if alert.fingerprint in looked_at else batch.memory.fold(key, alert, batch.now)
         if folded_into:
-            settled[number] = Routed(FOLDED, "it repeats a firing that is known (rule S6)", folded_into)
+            batch.settled[number] = Routed(FOLDED, "it repeats a firing that is known (rule S6)", folded_into)
         else:
             looked_at.add(alert.fingerprint)
             left.append(number)
     if not left:
         return None
     for _ in range(MAX_TRIES):
-        plan = _Plan(key, groups.load(ports.store, key))
-        if _decided(plan, left, arrivals, ports, now, settled):
+        plan = _Plan(key, groups.load(batch.ports.store, key))
+        if _decided(batch, plan, left):
             return plan if plan.steps else None
     for number in left:
-        why = f"group {key!r} is changed by too many at once"
-        settled[number] = TransientError(why, Reason.CONFLICT, CROWDED_AGAIN)
+        batch.wait(number, f"group {key!r} is changed by too many at once", Reason.CONFLICT, CROWDED_AGAIN)
     return None
 
 
-def _decided(
-    plan: _Plan,
-    numbers: Sequence[int],
-    arrivals: Sequence[Arrival],
-    ports: Ports,
-    now: datetime,
-    settled: list[Settled],
-) -> bool:
+def _decided(batch: _Batch, plan: _Plan, numbers: Sequence[int]) -> bool:
     """Take every alert into the plan; False when somebody else claimed the group first."""
+    ports, now = batch.ports, batch.now
     for number in numbers:
-        arrival = arrivals[number]
+        arrival = batch.arrivals[number]
         alert = arrival.alert
         listed = listing_of(alert, ports.settings.routing, now)
         known, received = plan.known(alert.fingerprint), arrival.received or now
@@ -295,8 +316,7 @@ def _decided(
             plan.rows = replace(plan.rows, held=Held(claim, ""))
             step = decide(alert, claim, known, listed, now, received)
         if step.wait:
-            why = f"{alert.name}: {step.reason}"
-            settled[number] = TransientError(why, Reason.NOT_YET, CLOSING_AGAIN)
+            batch.wait(number, f"{alert.name}: {step.reason}", Reason.NOT_YET, CLOSING_AGAIN)
         else:
             plan.take(number, step, arrival.traceparent)
     return True

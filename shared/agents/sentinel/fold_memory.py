@@ -28,6 +28,7 @@ READ_AGAIN = timedelta(seconds=1)  # a group whose incident is not open yet, or 
 WRITE_EVERY = timedelta(seconds=5)  # rule S6
 FORGOTTEN = timedelta(days=7)
 MAX_SEEN = 50_000
+MAX_SAID = 20_000
 OFFERED = timedelta(seconds=10)  # a creation waits no longer on its queue, or it is worth another
 
 
@@ -52,6 +53,11 @@ class Firing:
         """What no repeat changes."""
         return self.starts_at, self.severity
 
+    @property
+    def digest(self) -> int:
+        """Alert and state as one number: tens of thousands are remembered, and one that is mistaken costs a look."""
+        return _digest(self.name, self.state)
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -61,6 +67,10 @@ class _Seen:
     generation: int
     incident_id: str
     read_at: datetime
+
+
+def _digest(name: tuple[str, str], state: tuple[datetime, Severity]) -> int:
+    return hash((name, state))
 
 
 class FoldMemory:
@@ -75,7 +85,8 @@ class FoldMemory:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._seen: dict[tuple[str, str], _Seen] = {}
-        self._said: dict[tuple[str, str], tuple[datetime, Severity]] = {}
+        self._said: set[int] = set()
+        self._said_before: set[int] = set()
         self._read_again: dict[str, datetime] = {}
         self._offered: dict[str, datetime] = {}
         self._tidied_at: datetime | None = None
@@ -105,17 +116,17 @@ class FoldMemory:
     def said(self, firing: Firing) -> None:
         """This process has put a firing on the bus; the next of the kind may be a repeat worth a look at the store."""
         with self._lock:
-            self._said.pop(firing.name, None)  # the newest stay longest
-            self._said[firing.name] = firing.state
-            if len(self._said) > MAX_SEEN:
-                del self._said[next(iter(self._said))]
+            self._say(firing.digest)
 
     def worth_reading(self, firing: Firing, now: datetime) -> bool:
         """Whether a look at its group may show that it is a repeat; true once in 10 s for each group that is open."""
         with self._lock:
             seen = self._seen.get(firing.name)
-            known = (seen.starts_at, seen.severity) if seen is not None else self._said.get(firing.name)
-            return known == firing.state and self._read_again.get(firing.group_key, now) <= now
+            if seen is not None:
+                known = (seen.starts_at, seen.severity) == firing.state
+            else:
+                known = firing.digest in self._said or firing.digest in self._said_before
+            return known and self._read_again.get(firing.group_key, now) <= now
 
     def repeated(self, firing: Firing, now: datetime) -> int:
         """The generation of the group in which it certainly is a repeat; 0 when it must be routed.
@@ -220,17 +231,26 @@ class FoldMemory:
         known = self._seen.get(name)
         if known is not None and known.read_at > now:
             return  # somebody has read it later, and may have read another state
-        if known is None and len(self._seen) >= MAX_SEEN and not self._room(now):
+        if self._tidied_at is None or now - self._tidied_at >= FRESH:
+            self._tidy(now)
+        if known is None and len(self._seen) >= MAX_SEEN:
             return
         self._seen[name] = _Seen(
             member.signal_id, member.starts_at, member.severity, group.generation, group.incident_id, now
         )
 
-    def _room(self, now: datetime) -> bool:
-        if self._tidied_at is None or now - self._tidied_at >= READ_AGAIN:  # it goes through all that is remembered
-            self._tidied_at = now
-            self._seen = {key: seen for key, seen in self._seen.items() if now - seen.read_at <= FRESH}
-        return len(self._seen) < MAX_SEEN
+    def _say(self, digest: int) -> None:
+        self._said.add(digest)
+        if len(self._said) >= MAX_SAID:  # the newest stay, as many again at the most
+            self._said, self._said_before = set(), self._said
+
+    def _tidy(self, now: datetime) -> None:
+        """Of what is too old to fold by, only that a repeat of it is worth a look."""
+        self._tidied_at = now
+        old = [(name, seen) for name, seen in self._seen.items() if now - seen.read_at > FRESH]
+        for name, seen in old:
+            del self._seen[name]
+            self._say(_digest(name, (seen.starts_at, seen.severity)))
 
     def _count(self, group_key: str, generation: int, alert: Alert, now: datetime) -> None:
         self._add(group_key, generation, Repeats(alert.count, now, alert.at))

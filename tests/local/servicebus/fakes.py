@@ -24,6 +24,9 @@ class FakeJournal:
     def drop(self, queue: str, seq: int) -> None:
         del self.entries[seq]
 
+    def read(self, queue: str, seq: int) -> Message:
+        return self.entries[seq].message
+
     def remember(self, queue: str, key: bytes, seq: int, until_ms: int) -> None:
         self.ids[key] = (seq, until_ms)
 
