@@ -19,7 +19,7 @@ from benchmarks.load import counting, options
 from benchmarks.load.identities import Body, Identity, bodies, identities
 from benchmarks.load.player import Played, play
 from benchmarks.load.sink import Sink, listening
-from benchmarks.load.storms import drained, store_of
+from benchmarks.load.storms import store_of, worked_off
 from benchmarks.load.tables import Figure, Table
 from benchmarks.load.targets import Target, alertmanager, argus
 from benchmarks.load.usage import Usage, forget_peaks, usage
@@ -77,7 +77,7 @@ async def _run(start: Start, format_: str, repeats: int, distinct: int, services
             await play(*connect, bodies(format_, alerts, distinct, 1, at), CONNECTIONS)
             await sink.quiet(services, 1.0, 120.0)
             if target.stack is not None:
-                await drained(target)
+                await worked_off(target)  # what the storm brake says and does is not the repeats'
                 await asyncio.sleep(SETTLE_S)
             return await _repeat(target, sink, connect, alerts, bodies(format_, alerts, repeats, 1, at))
 

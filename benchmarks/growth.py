@@ -21,9 +21,7 @@ SMALL, LARGE, SERVICES = 10_000, 100_000, 200
 
 def main(arguments: Sequence[str]) -> int:
     """Command line entry; see the module."""
-    parser = options.parser("growth", __doc__)
-    parser.set_defaults(runs=3)
-    given = parser.parse_args(arguments)
+    given = options.parser("growth", __doc__).parse_args(arguments)
     return options.run(given, [partial(_case, given)])
 
 

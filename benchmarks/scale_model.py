@@ -45,7 +45,7 @@ class Setup:
     rps: float
     instances: int
     credits: float
-    batch: int = 32
+    batch: int = 16
     deployments: int = 1
 
 

@@ -23,7 +23,8 @@ from shared.model.pipeline import Queue
 from shared.ports.store import Table
 from shared.records import brake
 
-DRAIN_S = 120.0
+TELL_S = 120.0
+DRAIN_S = 900.0
 SAMPLE_S = 0.05
 
 
@@ -109,7 +110,7 @@ async def weather(target: Target, storm: Storm, sink: Sink, settle_s: float = 0.
 
 
 async def _until_told(target: Target, sink: Sink, services: int, settle_s: float) -> Usage:
-    await sink.quiet(services, settle_s, DRAIN_S)
+    await sink.quiet(services, settle_s, TELL_S)
     return usage(target.pids)
 
 
@@ -121,16 +122,22 @@ async def drained(target: Target) -> None:
     """Wait until no queue has a message that is due, and no join waits to be heard.
 
     What else is scheduled for later does not count.
+
+    Raises:
+        TimeoutError: something still waits; what was measured then would be no end.
     """
     assert target.stack is not None
     url, deadline = f"{target.stack.url('stats')}/queues", time.monotonic() + DRAIN_S
     async with httpx2.AsyncClient(trust_env=False) as client:
-        while time.monotonic() < deadline:
+        while True:
             queues = (await client.get(url)).json()
             busy = [q for q in queues if q["name"] != "quarantine" and (q["active"] or q["locked"])]
             busy += [q for q in queues if q["name"] == Queue.INCIDENTS and q["scheduled"]]
             if not busy:
                 return
+            if time.monotonic() > deadline:
+                left = ", ".join(f"{q['name']} {q['active'] + q['locked'] + q['scheduled']}" for q in busy)
+                raise TimeoutError(f"after {DRAIN_S:g} s messages still wait: {left}")
             await asyncio.sleep(SAMPLE_S)
 
 

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Protocol
 from uuid import UUID
 
+from local.servicebus.limits import MAX_HELD_BYTES
 from local.servicebus.sections import Message
 
 FOREVER_MS = 253_402_300_800_000  # the year 10000
@@ -24,7 +25,11 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """What the semantics need of a queue's settings, in milliseconds; not checked against Azure's limits."""
+    """What the semantics need of a queue's settings, in milliseconds; not checked against Azure's limits.
+
+    Attributes:
+        max_held_bytes: of messages in memory; the others are where the journal put them.
+    """
 
     name: str
     lock_ms: int
@@ -32,6 +37,7 @@ class QueuePolicy:
     default_ttl_ms: int | None
     dead_letter_on_expiration: bool
     dedup_window_ms: int | None
+    max_held_bytes: int = MAX_HELD_BYTES
 
 
 @dataclass(slots=True)

@@ -38,3 +38,5 @@ MAX_PENDING_REPLIES = 1000
 # Azure answers a peek with fewer messages than asked for when they are many or large; where exactly is our choice.
 MAX_PEEKED_MESSAGES = 250
 MAX_PEEKED_BYTES = 1024 * 1024
+# What a queue has in memory; the messages behind are read from its file when their turn comes. Azure keeps up to 80 GB.
+MAX_HELD_BYTES = 1024 * 1024

@@ -17,9 +17,6 @@ from local.servicebus.sections import DESCRIPTION, REASON, Changes, Message, che
 __all__ = ["Entry", "Journal", "Lock", "Queue", "QueuePolicy"]
 
 
-MAX_HELD_BYTES = 1024 * 1024  # what a queue has in memory; the messages behind are read when their turn comes
-
-
 class Queue:
     """One queue, or, with ``dead`` true, the dead-letter sub-queue of ``parent``."""
 
@@ -238,7 +235,7 @@ class Queue:
         self._entries[entry.seq] = entry
         entry.fetch = self._fetch
         message, entry.held = entry.held, None
-        if message is not None and self._held_bytes + message.size <= MAX_HELD_BYTES:
+        if message is not None and self._held_bytes + message.size <= self.policy.max_held_bytes:
             self._have(entry, message)
         if entry.due_ms is not None:
             self._arm(entry.due_ms, entry.seq)

@@ -39,7 +39,7 @@ FOLDED = "folded"
 MAX_TRIES = 40
 CLOSING_AGAIN = timedelta(seconds=5)
 CROWDED_AGAIN = timedelta(seconds=1)
-MAX_MEMBERS = 1_000  # of all groups that are in hand together; 200 large ones would take a hundred megabytes
+MAX_MEMBERS = 4_000  # of all groups that are in hand together; 200 large ones would take fifty megabytes
 STORM_REST = timedelta(seconds=5)  # at least so long joins wait in a storm: that everybody is told of comes first
 
 
@@ -165,8 +165,7 @@ def _carried_out(batch: _Batch, plans: Sequence[_Plan], storm: bool) -> dict[str
     created = [plan.group for plan in plans if plan.create and plan.group is not None]
     created = [group for group in created if not memory.offered(group.incident_id, now)]
     messages = [*creation_messages(created, now, ports.store)]
-    messages += [message for plan in plans for message in plan.messages(ports.store, now, storm)]
-    messages += _joins_that_wait(plans, now, storm, ports.store)
+    messages += _joins(plans, now, storm, ports.store)  # after the creations (rule S5)
     if messages:
         ports.bus.send(DESTINATION[GroupChanged], messages)
         memory.offer((group.incident_id for group in created), now)
@@ -189,7 +188,6 @@ class _Plan:
 
     Attributes:
         begun: the group's incident begins with one of them.
-        worst: severity the incident has without them.
         changed: new states of members.
         steps: number of the arrival, and what it means.
     """
@@ -230,11 +228,6 @@ class _Plan:
             if step.line is not None:
                 yield index.AlertLine(step.line, self.incident_of(step), step.reason, step.line.starts_at)
 
-    def messages(self, store: Store, now: datetime, storm: bool) -> Iterable[Message]:
-        """Joins that must be heard at once; the creation went before them (rule S5)."""
-        if self.group is not None and self.urgent(storm):
-            yield from join_messages(self.group, self.joins, now, self.traceparent, store)
-
     def due(self, now: datetime, storm: bool) -> datetime | None:
         """When joins of this group are heard; ``None`` when at once."""
         if self.urgent(storm):
@@ -262,16 +255,20 @@ class _Plan:
                 _remember(alert, step, self.group, self.known(alert.fingerprint), batch.memory, batch.now)
 
 
-def _joins_that_wait(plans: Sequence[_Plan], now: datetime, storm: bool, store: Store) -> Iterator[Message]:
-    """Joins that are not heard at once, those that are due together in one message."""
-    rounds: dict[datetime, list[_Plan]] = {}
+def _joins(plans: Sequence[_Plan], now: datetime, storm: bool, store: Store) -> Iterator[Message]:
+    """Joins that are heard at once, then the others, those that are due together in one message (rule S5)."""
+    rounds: dict[datetime, list[tuple[_Plan, GroupState]]] = {}
     for plan in plans:
-        due = plan.due(now, storm) if plan.joins else None
-        if due is not None:
-            rounds.setdefault(due, []).append(plan)
-    for due, together in sorted(rounds.items()):
-        joins = [(plan.group, plan.joins) for plan in together if plan.group is not None]
-        yield from round_messages(joins, due, now, together[0].traceparent, store)
+        if plan.group is None or not plan.joins:
+            continue
+        due = plan.due(now, storm)
+        if due is None:
+            yield from join_messages(plan.group, plan.joins, now, plan.traceparent, store)
+        else:
+            rounds.setdefault(due, []).append((plan, plan.group))
+    for due, together in sorted(rounds.items(), key=lambda one: one[0]):
+        joins = [(group, plan.joins) for plan, group in together]
+        yield from round_messages(joins, due, now, together[0][0].traceparent, store)
 
 
 def _planned(batch: _Batch, key: str, numbers: Sequence[int]) -> _Plan | None:

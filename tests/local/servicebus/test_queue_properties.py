@@ -170,5 +170,20 @@ class QueueMachine(RuleBasedStateMachine):
         return bytes(entry.message.rest[5:])
 
 
+class LongQueueMachine(QueueMachine):
+    """The same where memory has room for two messages, so that most are read from the journal."""
+
+    def policy(self) -> Any:
+        return replace(super().policy(), max_held_bytes=120)
+
+    @invariant()
+    def memory_holds_no_more(self) -> None:
+        for queue in self.queues():
+            held = [entry.held for entry in queue._entries.values() if entry.held]
+            assert sum(message.size for message in held) == queue._held_bytes <= 120
+
+
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLongQueueMachine = LongQueueMachine.TestCase
+TestLongQueueMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

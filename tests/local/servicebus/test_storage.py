@@ -98,6 +98,25 @@ def test_deferred_messages_come_back_deferred(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_long_queue_stays_on_disk_and_comes_whole_and_in_order(tmp_path: Path) -> None:
+    queue, store = opened(tmp_path / "b.db")
+    bodies = [b"%06d" % number * 20_000 for number in range(30)]
+    queue.send([message(body) for body in bodies], 0)
+    in_memory = [entry.held for entry in queue._entries.values() if entry.held]
+    assert len(in_memory) == 8, "120 kB each, of 1 MB"
+    store.commit()
+    for target in (queue, None):
+        if target is None:
+            store.close()
+            target, store = opened(tmp_path / "b.db")
+            assert not [entry for entry in target._entries.values() if entry.held]
+        for body in bodies:
+            lock = target.lock_next(0)
+            assert lock is not None
+            assert lock.entry.message.rest.endswith(body)
+    store.close()
+
+
 # The schema as version 1 had it, with one message in it.
 VERSION_1 = """
 CREATE TABLE messages (
