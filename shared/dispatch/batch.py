@@ -27,7 +27,7 @@ from shared.records import letters
 log = logging.getLogger("argus.dispatch")
 
 FIRST_TOGETHER = 500  # so many are sent before the next are looked at: a storm's first incidents do not wait for all
-MAX_TOGETHER = 1500
+MAX_TOGETHER = 1600
 
 
 @dataclass(frozen=True, slots=True)
