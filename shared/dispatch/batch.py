@@ -55,7 +55,8 @@ def signals(engine: Engine, bodies: Sequence[bytes]) -> None:
         if len(together) >= most:
             _together(engine, together)
             together, most = [], MAX_TOGETHER
-    _together(engine, together)
+    if together:
+        _together(engine, together)
     for one in samples:
         _alone(engine, one, partial(_one_signal, engine, one))
     engine.memory.flush(engine.ports.store, engine.clock())
